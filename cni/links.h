@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* links -- the attachments that the kernel's links tell of.
+ *
+ * The host's end of every pair says in its alias whose it is and which addresses it
+ * has (plan.c).  So there is a second copy of the leases that nobody can delete by
+ * accident, and one that is never wrong about who is alive.  It takes a dump of all
+ * pairs: not for every ADD, but for a store that is gone or damaged, a range that is
+ * used up, and GC. */
+#ifndef ROOST_CNI_LINKS_H
+#define ROOST_CNI_LINKS_H
+
+#include "base/mem.h"
+#include "lease.h"
+#include "netlink.h"
+
+/* The attachments of a network, each as a held lease.  addr_count is 0 where the
+ * addresses are not known.  CNI_TRY_LATER when links come and go too fast. */
+int links_list(struct netlink *netlink, const char *network, struct arena *mem,
+	struct lease **leases, size_t *count, struct err *err);
+
+#endif

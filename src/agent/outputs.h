@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* outputs -- what roostd leaves for the CNI plugin and the container runtime. */
+#ifndef ROOST_OUTPUTS_H
+#define ROOST_OUTPUTS_H
+
+#include "base/err.h"
+#include "model/cluster.h"
+
+#define OUTPUTS_NETWORK "roost" /* the name of the network in the conflist */
+
+/* Both write only when the bytes differ, by rename; the conflist through a dotfile,
+ * so that a runtime watching the folder never reads half of it. */
+
+/* <run_dir>/node.json: podCIDRs, mode, bridge, MTU (0: left out); see man roost(8). */
+int outputs_write_node(const char *run_dir, const struct cluster *cluster, const struct node *self,
+	unsigned mtu, struct err *err);
+
+/* <cni.confDir>/10-roost.conflist.  portmap and bandwidth are in it when the plugin
+ * folder has them.  A node without a podCIDR gets none: the runtime then reports
+ * that the network is not ready, which is the truth. */
+int outputs_write_conflist(const struct cluster *cluster, const struct node *self, struct err *err);
+
+#endif

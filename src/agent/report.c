@@ -1,0 +1,660 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "agent/report.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* ---------------------------------------------------------------- small parts */
+
+static json_t *json_time(time_t when)
+{
+	char text[32];
+	struct tm tm;
+
+	if (!when)
+		return json_null();
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&when, &tm));
+	return json_string(text);
+}
+
+static json_t *json_text(const char *text)
+{
+	return text && *text ? json_string(text) : json_null();
+}
+
+static json_t *json_addr(const struct addr *addr)
+{
+	char text[ADDR_TEXT_MAX];
+
+	return addr->family ? json_string(addr_format(addr, text)) : json_null();
+}
+
+static json_t *json_prefixes(const struct prefixes *prefixes)
+{
+	json_t *list = json_array();
+	char text[PREFIX_TEXT_MAX];
+
+	for (size_t i = 0; i < prefixes->n; i++)
+		json_array_append_new(list,
+			json_string(prefix_format(&prefixes->items[i], text)));
+	return list;
+}
+
+/* The wanted sessions' counterparts in BIRD; NULL where BIRD has none. */
+static const struct bird_session *have_session(const struct view *view, size_t i)
+{
+	return bird_find_session(view->bird, view->sessions[i].name);
+}
+
+static bool session_is_up(const struct view *view, size_t i)
+{
+	const struct bird_session *have = have_session(view, i);
+
+	return have && have->up;
+}
+
+static size_t sessions_up(const struct view *view)
+{
+	size_t up = 0;
+
+	for (size_t i = 0; i < view->n_sessions; i++)
+		up += session_is_up(view, i);
+	return up;
+}
+
+/* ---------------------------------------------------------------- routes */
+
+enum verdict {
+	VERDICT_OK,
+	VERDICT_UNKNOWN,          /* BIRD or the kernel could not be asked */
+	VERDICT_NOT_IN_BIRD,
+	VERDICT_UNREACHABLE,      /* BIRD has it, but no way to its next hop */
+	VERDICT_OTHER_NEXT_HOP,
+	VERDICT_NOT_IN_KERNEL,
+	VERDICT_KERNEL_DIFFERS,
+};
+
+static const char *verdict_text(enum verdict verdict)
+{
+	switch (verdict) {
+	case VERDICT_OK:
+		return "ok";
+	case VERDICT_UNKNOWN:
+		return "unknown";
+	case VERDICT_NOT_IN_BIRD:
+		return "not in BIRD";
+	case VERDICT_UNREACHABLE:
+		return "next hop unreachable";
+	case VERDICT_OTHER_NEXT_HOP:
+		return "other next hop in BIRD";
+	case VERDICT_NOT_IN_KERNEL:
+		return "not in the kernel";
+	case VERDICT_KERNEL_DIFFERS:
+		break;
+	}
+	return "other next hop in the kernel";
+}
+
+/* One podCIDR of the cluster, as it should be on this node. */
+struct expected {
+	const struct node *node;
+	struct prefix prefix;
+	struct addr next_hop; /* family 0: our own, or whatever a router says */
+	bool own;
+	const struct bird_route *bird;
+	const struct fib_route *kernel;
+	enum verdict verdict;
+};
+
+static int route_by_prefix(const void *a, const void *b)
+{
+	const struct bird_route *x = *(const struct bird_route *const *)a;
+	const struct bird_route *y = *(const struct bird_route *const *)b;
+	int order = prefix_cmp(&x->prefix, &y->prefix);
+
+	return order ? order : (int)y->best - (int)x->best;
+}
+
+/* BIRD's routes sorted by prefix, the best one of each first. */
+struct route_index {
+	const struct bird_route **items;
+	size_t n;
+};
+
+static const struct bird_route *find_route(const struct route_index *index,
+	const struct prefix *prefix)
+{
+	size_t low = 0, high = index->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (prefix_cmp(&index->items[middle]->prefix, prefix) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == index->n || prefix_cmp(&index->items[low]->prefix, prefix) != 0)
+		return NULL;
+	return index->items[low];
+}
+
+static enum verdict judge_own(const struct view *view, const struct expected *e)
+{
+	if (!e->bird)
+		return VERDICT_NOT_IN_BIRD;
+	if (view->fib_error->code)
+		return VERDICT_UNKNOWN;
+	if (!e->kernel)
+		return VERDICT_NOT_IN_KERNEL;
+	/* The bridge, or what BIRD put there: nothing that leads away. */
+	return e->kernel->n_via ? VERDICT_KERNEL_DIFFERS : VERDICT_OK;
+}
+
+static bool fib_goes_via(const struct fib_route *route, const struct addr *via)
+{
+	for (size_t i = 0; i < route->n_via; i++)
+		if (addr_cmp(&route->via[i], via) == 0)
+			return true;
+	return false;
+}
+
+static bool is_link_local(const struct addr *addr)
+{
+	return addr->family == AF_INET6 && addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80;
+}
+
+static enum verdict judge(const struct view *view, const struct expected *e)
+{
+	if (view->bird->err.code)
+		return VERDICT_UNKNOWN;
+	if (e->own)
+		return judge_own(view, e);
+	if (!e->bird)
+		return VERDICT_NOT_IN_BIRD;
+	if (e->bird->dest != DEST_UNICAST)
+		return VERDICT_UNREACHABLE;
+	/* IPv6 neighbours on one link announce their link-local address as well, and
+	 * BIRD prefers it. */
+	if (e->next_hop.family && !is_link_local(&e->bird->via) &&
+		addr_cmp(&e->bird->via, &e->next_hop) != 0)
+		return VERDICT_OTHER_NEXT_HOP;
+	if (view->fib_error->code)
+		return VERDICT_UNKNOWN;
+	if (!e->kernel)
+		return VERDICT_NOT_IN_KERNEL;
+	/* BIRD's best is one of several with equal cost (merge paths). */
+	if (e->kernel->type != FIB_UNICAST || !fib_goes_via(e->kernel, &e->bird->via))
+		return VERDICT_KERNEL_DIFFERS;
+	return VERDICT_OK;
+}
+
+static struct expected *expected_routes(const struct view *view, struct arena *arena, size_t *n)
+{
+	const struct cluster *cluster = view->cluster;
+	struct route_index index = {.n = view->bird->n_routes};
+	struct expected *list = NULL;
+
+	*n = 0;
+	index.items = arena_alloc(arena, (index.n + 1) * sizeof(*index.items));
+	for (size_t i = 0; i < index.n; i++)
+		index.items[i] = &view->bird->routes[i];
+	qsort(index.items, index.n, sizeof(*index.items), route_by_prefix);
+	for (size_t i = 0; i < cluster->n_nodes; i++) {
+		const struct node *node = &cluster->nodes[i];
+
+		for (size_t j = 0; j < node->pod_cidrs.n; j++) {
+			enum family f = family_of(&node->pod_cidrs.items[j].addr);
+			struct expected *e;
+
+			if (!view->self->address[f].family)
+				continue; /* this node has no way to speak that family */
+			e = ARENA_PUSH(arena, list, n);
+			e->node = node;
+			e->prefix = node->pod_cidrs.items[j];
+			e->own = node == view->self;
+			if (!e->own && cluster->topology == TOPOLOGY_MESH)
+				e->next_hop = node->address[f];
+			e->bird = find_route(&index, &e->prefix);
+			e->kernel = fib_find(view->fib, &e->prefix);
+			e->verdict = judge(view, e);
+		}
+	}
+	return list;
+}
+
+static json_t *bird_route_json(const struct bird_route *route)
+{
+	static const char *const dest[] = {
+		[DEST_UNICAST] = "unicast",
+		[DEST_UNREACHABLE] = "unreachable",
+		[DEST_BLACKHOLE] = "blackhole",
+		[DEST_OTHER] = "other",
+	};
+
+	if (!route)
+		return json_null();
+	return json_pack("{s:s, s:s, s:o}", "type", dest[route->dest], "protocol", route->protocol,
+		"nextHop", json_addr(&route->via));
+}
+
+static json_t *fib_route_json(const struct fib_route *route)
+{
+	static const char *const type[] = {
+		[FIB_UNICAST] = "unicast",
+		[FIB_UNREACHABLE] = "unreachable",
+		[FIB_BLACKHOLE] = "blackhole",
+		[FIB_OTHER] = "other",
+	};
+	json_t *hops;
+
+	if (!route)
+		return json_null();
+	hops = json_array();
+	for (size_t i = 0; i < route->n_via; i++)
+		json_array_append_new(hops, json_addr(&route->via[i]));
+	return json_pack("{s:s, s:i, s:i, s:o}", "type", type[route->type], "metric",
+		(int)route->metric, "protocol", (int)route->protocol, "nextHops", hops);
+}
+
+json_t *report_routes(const struct view *view)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	json_t *list = json_array();
+	struct expected *expected;
+	size_t n = 0;
+
+	if (!view->cluster)
+		return list;
+	expected = expected_routes(view, &arena, &n);
+	for (size_t i = 0; i < n; i++) {
+		const struct expected *e = &expected[i];
+		char text[PREFIX_TEXT_MAX];
+
+		json_array_append_new(list,
+			json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:s}", "prefix",
+				prefix_format(&e->prefix, text), "node", e->node->name, "own",
+				e->own, "wantedNextHop", json_addr(&e->next_hop), "bird",
+				bird_route_json(e->bird), "kernel", fib_route_json(e->kernel),
+				"verdict", verdict_text(e->verdict)));
+	}
+	return list;
+}
+
+/* ---------------------------------------------------------------- nodes, peers */
+
+json_t *report_nodes(const struct view *view)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; view->cluster && i < view->cluster->n_nodes; i++) {
+		const struct node *node = &view->cluster->nodes[i];
+		json_t *addresses = json_array();
+		size_t total = 0, up = 0;
+
+		for (enum family f = 0; f < FAMILIES; f++)
+			if (node->address[f].family)
+				json_array_append_new(addresses, json_addr(&node->address[f]));
+		for (size_t j = 0; j < view->n_sessions; j++)
+			if (view->sessions[j].node == node) {
+				total++;
+				up += session_is_up(view, j);
+			}
+		json_array_append_new(list,
+			json_pack("{s:s, s:b, s:o, s:I, s:o, s:{s:i, s:i}}", "name", node->name,
+				"self", node == view->self, "addresses", addresses, "asNumber",
+				(json_int_t)node->as_number, "podCIDRs",
+				json_prefixes(&node->pod_cidrs), "sessions", "up", (int)up, "total",
+				(int)total));
+	}
+	return list;
+}
+
+static const char *why_down(const struct view *view, const struct bird_session *have)
+{
+	if (view->bird->err.code)
+		return view->bird->err.msg;
+	if (!have)
+		return "BIRD has no such session: its configuration is not the wanted one";
+	return have->info;
+}
+
+json_t *report_peers(const struct view *view)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < view->n_sessions; i++) {
+		const struct session_want *want = &view->sessions[i];
+		const struct bird_session *have = have_session(view, i);
+
+		json_array_append_new(list,
+			json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:b, s:o, s:i, s:i, s:o, s:o}",
+				"session", want->name, "name",
+				want->node ? want->node->name : want->peer->name, "kind",
+				want->node ? "node" : "router", "address",
+				json_addr(&want->neighbor), "asNumber",
+				(json_int_t)(have && have->neighbor_as ? have->neighbor_as : want->neighbor_as), "state",
+				have ? have->state : "unknown", "up", have && have->up, "since",
+				json_text(have ? have->since : NULL), "routesIn",
+				have ? (int)have->imported : 0, "routesOut",
+				have ? (int)have->exported : 0, "bfd",
+				json_text(have ? have->bfd : NULL), "reason",
+				have && have->up ? json_null() : json_text(why_down(view, have))));
+	}
+	return list;
+}
+
+/* ---------------------------------------------------------------- status */
+
+static void add_problem(json_t *problems, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void add_problem(json_t *problems, const char *fmt, ...)
+{
+	char text[1600];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	json_array_append_new(problems, json_string(text));
+}
+
+/* The last apply's outcome as long as it stands in the way. */
+static const struct apply_result *standing_refusal(const struct agent_status *status)
+{
+	if (!status->applied || status->last.outcome == APPLY_CONFIRMED ||
+		status->last.outcome == APPLY_UNCHANGED)
+		return NULL;
+	return &status->last;
+}
+
+static void source_problems(const struct view *view, json_t *problems)
+{
+	const struct agent_status *status = view->status;
+	const struct apply_result *refusal = standing_refusal(status);
+
+	if (status->load_error.code)
+		add_problem(problems, "%s", status->load_error.msg);
+	if (refusal)
+		add_problem(problems, "the configuration was not applied (%s): %s",
+			apply_outcome_name(refusal->outcome), refusal->err.msg);
+	if (status->own_error.code)
+		add_problem(problems, "%s", status->own_error.msg);
+}
+
+static void host_problems(const struct view *view, json_t *problems)
+{
+	static const char *const forwarding[FAMILIES] = {
+		[IPV4] = "net.ipv4.ip_forward",
+		[IPV6] = "net.ipv6.conf.all.forwarding",
+	};
+	char text[ADDR_TEXT_MAX];
+
+	for (enum family f = 0; f < FAMILIES; f++) {
+		if (view->lacks_forwarding[f])
+			add_problem(problems, "%s is 0: packets of pods are not forwarded",
+				forwarding[f]);
+		if (view->lacks_address[f])
+			add_problem(problems, "%s's address %s is on no interface of this machine",
+				view->self->name, addr_format(&view->self->address[f], text));
+	}
+	if (view->n_stray_pods)
+		add_problem(problems,
+			"%zu pod(s) with an address outside this node's podCIDRs, such as %s: nobody "
+			"reaches them, they must be made anew",
+			view->n_stray_pods, addr_format(&view->stray_pod, text));
+}
+
+static void bird_problems(const struct view *view, json_t *problems)
+{
+	const struct bird_state *bird = view->bird;
+	size_t up = sessions_up(view);
+
+	if (bird->err.code) {
+		add_problem(problems, "%s%s", strncmp(bird->err.msg, "BIRD", 4) == 0 ? "" : "BIRD: ",
+			bird->err.msg);
+		return;
+	}
+	if (view->config_id && strcmp(bird->config_id, view->config_id) != 0)
+		add_problem(problems, "BIRD does not run the wanted configuration");
+	else if (view->config_id && bird->unconfirmed)
+		add_problem(problems, "BIRD's configuration waits for confirmation");
+	if (bird->recovering)
+		add_problem(problems, "BIRD recovers from a restart and withholds routes");
+	if (up < view->n_sessions)
+		add_problem(problems, "%zu of %zu sessions are down", view->n_sessions - up,
+			view->n_sessions);
+}
+
+struct route_count {
+	size_t expected, ok;
+	size_t drift; /* BIRD has it right and the kernel has not */
+};
+
+static struct route_count count_routes(const struct view *view)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct route_count count = {0};
+	struct expected *expected;
+
+	if (!view->cluster)
+		return count;
+	expected = expected_routes(view, &arena, &count.expected);
+	for (size_t i = 0; i < count.expected; i++) {
+		count.ok += expected[i].verdict == VERDICT_OK;
+		count.drift += expected[i].verdict == VERDICT_NOT_IN_KERNEL ||
+			expected[i].verdict == VERDICT_KERNEL_DIFFERS;
+	}
+	return count;
+}
+
+/* To how many neighbours a podCIDR of this node is announced. */
+static int announced_to(const struct view *view, const struct prefix *prefix)
+{
+	int announced = 0;
+
+	for (size_t i = 0; i < view->n_sessions; i++) {
+		const struct bird_session *have = have_session(view, i);
+
+		announced += have && have->up && have->exported &&
+			view->sessions[i].family == family_of(&prefix->addr);
+	}
+	return announced;
+}
+
+static json_t *own_pod_cidrs(const struct view *view)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; view->self && i < view->self->pod_cidrs.n; i++) {
+		const struct prefix *prefix = &view->self->pod_cidrs.items[i];
+		char text[PREFIX_TEXT_MAX];
+
+		json_array_append_new(list, json_pack("{s:s, s:i}", "prefix",
+						    prefix_format(prefix, text), "announcedTo",
+						    announced_to(view, prefix)));
+	}
+	return list;
+}
+
+static json_t *configuration_json(const struct view *view)
+{
+	const struct agent_status *status = view->status;
+	const struct apply_result *refusal = standing_refusal(status);
+	json_t *json = json_pack("{s:i, s:o, s:o, s:b, s:o, s:o, s:o}", "generation",
+		(int)status->confirmed.number, "id", json_text(status->confirmed.id), "confirmedAt",
+		json_time(status->confirmed.number ? status->confirmed.confirmed_at : 0), "applying",
+		status->applying, "lastOutcome",
+		status->applied ? json_string(apply_outcome_name(status->last.outcome))
+				: json_null(),
+		"lastAttemptAt", json_time(status->last_at), "lastRefusal", json_null());
+
+	if (refusal)
+		json_object_set_new(json, "lastRefusal",
+			json_pack("{s:s, s:s, s:o}", "outcome",
+				apply_outcome_name(refusal->outcome), "reason", refusal->err.msg,
+				"at", json_time(status->last_at)));
+	return json;
+}
+
+static json_t *warnings_json(const struct cluster *cluster)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; cluster && i < cluster->n_warnings; i++)
+		json_array_append_new(list, json_string(cluster->warnings[i]));
+	return list;
+}
+
+static json_t *source_json(const struct view *view)
+{
+	const struct agent_status *status = view->status;
+
+	return json_pack("{s:s, s:o, s:o, s:o}", "path", status->source_path, "loadedAt",
+		json_time(status->loaded_at), "ageSeconds",
+		status->loaded_at ? json_integer(view->now - status->loaded_at) : json_null(),
+		"error", status->load_error.code ? json_string(status->load_error.msg) : json_null());
+}
+
+json_t *report_status(const struct view *view)
+{
+	const struct bird_state *bird = view->bird;
+	struct route_count routes = count_routes(view);
+	json_t *problems = json_array(), *json;
+
+	source_problems(view, problems);
+	host_problems(view, problems);
+	bird_problems(view, problems);
+	if (!bird->err.code && routes.ok < routes.expected)
+		add_problem(problems, "%zu of %zu routes differ, see roostctl routes",
+			routes.expected - routes.ok, routes.expected);
+	json = json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o}", "version", PACKAGE_VERSION, "node",
+		view->status->node_name, "cluster", json_text(view->cluster ? view->cluster->name : ""),
+		"health", json_array_size(problems) ? "degraded" : "healthy", "problems", problems,
+		"warnings", warnings_json(view->cluster), "source", source_json(view));
+	json_object_set_new(json, "configuration", configuration_json(view));
+	json_object_set_new(json, "bird",
+		json_pack("{s:b, s:o, s:o, s:b, s:b}", "reachable", bird->err.code == 0, "version",
+			json_text(bird->version), "error",
+			bird->err.code ? json_string(bird->err.msg) : json_null(), "unconfirmed",
+			bird->unconfirmed, "recovering", bird->recovering));
+	json_object_set_new(json, "sessions",
+		json_pack("{s:i, s:i}", "up", (int)sessions_up(view), "total",
+			(int)view->n_sessions));
+	json_object_set_new(json, "podCIDRs", own_pod_cidrs(view));
+	json_object_set_new(json, "routes",
+		json_pack("{s:i, s:i, s:i}", "expected", (int)routes.expected, "ok", (int)routes.ok,
+			"drift", (int)routes.drift));
+	return json;
+}
+
+int report_ready(const struct view *view, struct err *why)
+{
+	const struct bird_state *bird = view->bird;
+
+	if (!view->cluster || !view->config_id)
+		return err_set(why, 1, "no configuration was loaded yet");
+	if (bird->err.code)
+		return err_set(why, 1, "BIRD: %s", bird->err.msg);
+	if (strcmp(bird->config_id, view->config_id) != 0 || bird->unconfirmed)
+		return err_set(why, 1, "the configuration is not confirmed");
+	if (bird->recovering)
+		return err_set(why, 1, "BIRD recovers from a restart and withholds routes");
+	/* A cluster of one node has nobody to announce anything to. */
+	for (size_t i = 0; view->n_sessions && i < view->self->pod_cidrs.n; i++) {
+		const struct prefix *prefix = &view->self->pod_cidrs.items[i];
+		char text[PREFIX_TEXT_MAX];
+
+		if (announced_to(view, prefix) == 0)
+			return err_set(why, 1, "%s is announced to nobody, %zu of %zu sessions are up",
+				prefix_format(prefix, text), sessions_up(view), view->n_sessions);
+	}
+	return 0;
+}
+
+/* ---------------------------------------------------------------- metrics */
+
+static void family_head(struct buf *out, const char *name, const char *type, const char *help)
+{
+	buf_printf(out, "# TYPE %s %s\n# HELP %s %s\n", name, type, name, help);
+}
+
+static void gauge(struct buf *out, const char *name, const char *help, double value)
+{
+	family_head(out, name, "gauge", help);
+	buf_printf(out, "%s %.17g\n", name, value);
+}
+
+static void session_series(const struct view *view, struct buf *out, const char *name,
+	const char *help, unsigned (*value)(const struct bird_session *))
+{
+	family_head(out, name, "gauge", help);
+	for (size_t i = 0; i < view->n_sessions; i++) {
+		const struct bird_session *have = have_session(view, i);
+
+		buf_printf(out, "%s{session=\"%s\"} %u\n", name, view->sessions[i].name,
+			have ? value(have) : 0);
+	}
+}
+
+static unsigned value_up(const struct bird_session *session)
+{
+	return session->up;
+}
+
+static unsigned value_imported(const struct bird_session *session)
+{
+	return session->imported;
+}
+
+static unsigned value_exported(const struct bird_session *session)
+{
+	return session->exported;
+}
+
+void report_metrics(const struct view *view, struct buf *out)
+{
+	const struct agent_status *status = view->status;
+	struct route_count routes = count_routes(view);
+
+	family_head(out, "roost_build", "info", "What is running.");
+	buf_printf(out, "roost_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
+	gauge(out, "roost_bird_up", "1 when BIRD answers on its control socket.",
+		view->bird->err.code == 0);
+	gauge(out, "roost_source_ok", "1 when the last read of roost.yaml was accepted.",
+		status->load_error.code == 0 && status->loaded_at != 0);
+	gauge(out, "roost_source_loaded_timestamp_seconds", "When it was last accepted.",
+		(double)status->loaded_at);
+	gauge(out, "roost_generation", "Number of the confirmed configuration.",
+		status->confirmed.number);
+	gauge(out, "roost_generation_confirmed_timestamp_seconds", "When it was confirmed.",
+		(double)status->confirmed.confirmed_at);
+	gauge(out, "roost_configuration_running",
+		"1 when BIRD runs the wanted configuration, confirmed.",
+		view->config_id && strcmp(view->bird->config_id, view->config_id) == 0 &&
+			!view->bird->unconfirmed);
+	family_head(out, "roost_applies", "counter", "Transactions with BIRD by their outcome.");
+	for (enum apply_outcome o = 0; o <= APPLY_FAILED; o++)
+		buf_printf(out, "roost_applies_total{outcome=\"%s\"} %u\n", apply_outcome_name(o),
+			status->outcomes[o]);
+	family_head(out, "roost_loads", "counter", "Reads of roost.yaml.");
+	buf_printf(out, "roost_loads_total %u\n", status->loads);
+	family_head(out, "roost_renders", "counter", "Configurations rendered.");
+	buf_printf(out, "roost_renders_total %u\n", status->renders);
+	gauge(out, "roost_routes_expected", "podCIDRs of the cluster.", (double)routes.expected);
+	gauge(out, "roost_routes_ok", "Those that are right in BIRD and in the kernel.",
+		(double)routes.ok);
+	gauge(out, "roost_routes_drift", "Those right in BIRD and not in the kernel.",
+		(double)routes.drift);
+	session_series(view, out, "roost_session_up", "1 when the BGP session is established.",
+		value_up);
+	session_series(view, out, "roost_session_routes_in", "Routes accepted from the neighbour.",
+		value_imported);
+	session_series(view, out, "roost_session_routes_out", "Routes announced to the neighbour.",
+		value_exported);
+	buf_puts(out, "# EOF\n");
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* render -- a cluster, seen from one node, as BIRD configuration.  Pure: equal
+ * input gives equal bytes.
+ *
+ * BIRD's language is the template language: the templates are real BIRD files that
+ * are passed through untouched, and what is generated is data for them: node.conf
+ * (`define`s and this node's own routes) and sessions.conf (one `protocol bgp` per
+ * neighbour and family).  Everything about one session stands in its own block, so
+ * that a change to one neighbour touches no other. */
+#ifndef ROOST_RENDER_H
+#define ROOST_RENDER_H
+
+#include "bird/fileset.h"
+#include "model/cluster.h"
+
+/* What identifies a configuration: a hash over all its bytes.  BIRD holds it as
+ * the constant ROOST_CONFIG, where `eval ROOST_CONFIG` finds it again. */
+#define CONFIG_ID_LEN 16
+
+struct rendered {
+	struct fileset files; /* bird.conf, node.conf, ..., bird.d/ */
+	char id[CONFIG_ID_LEN + 1];
+};
+
+/* `templates` holds the template files by plain name, `snippets` the operator's as
+ * "bird.d/NAME.conf".  The result lives in `arena`.  Fails when a template is
+ * missing that the others need. */
+int render(const struct cluster *cluster, const struct node *self, const struct fileset *templates,
+	const struct fileset *snippets, struct arena *arena, struct rendered *rendered,
+	struct err *err);
+
+/* Configuration 0: a device protocol and nothing else, so that BIRD can start
+ * before anything is known. */
+void render_nothing(struct arena *arena, struct rendered *rendered);
+
+/* One BGP session this node should have. */
+struct session_want {
+	char name[64];          /* the BIRD protocol: "node2:v4", "tor-a:peer" */
+	const struct node *node; /* the neighbour: this, */
+	const struct peer *peer; /* or this */
+	enum family family;
+	struct addr local, neighbor;
+	uint32_t neighbor_as;
+	struct session options;
+};
+
+/* All of them, in the order they are rendered in; in `arena`. */
+struct session_want *render_sessions(const struct cluster *cluster, const struct node *self,
+	struct arena *arena, size_t *n);
+
+#endif

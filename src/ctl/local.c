@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What works on files alone, with no daemon and no privilege. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "bird/generation.h"
+#include "bird/plan.h"
+#include "cni/lease.h"
+#include "ctl/ctl.h"
+#include "model/decode.h"
+#include "source/file.h"
+
+static const char *state_dir(void)
+{
+	const char *dir = getenv("ROOST_STATE");
+
+	return dir && *dir ? dir : "/var/lib/roost/bird";
+}
+
+static int complain(const struct err *err)
+{
+	fprintf(stderr, "roostctl: %s\n", err->msg);
+	return 1;
+}
+
+/* ---------------------------------------------------------------- check */
+
+static int load_cluster(const char *path, struct arena *arena, struct cluster **cluster,
+	struct err *err)
+{
+	_cleanup_buf_ struct buf yaml = {0};
+
+	if (file_read(path, DECODE_MAX_BYTES, &yaml, err) < 0)
+		return -1;
+	return decode_cluster(path, buf_text(&yaml), yaml.len, arena, cluster, err);
+}
+
+static void print_check(const struct ctl *ctl, const struct cluster *cluster, const struct err *err)
+{
+	json_t *warnings = json_array();
+
+	for (size_t i = 0; cluster && i < cluster->n_warnings; i++) {
+		json_array_append_new(warnings, json_string(cluster->warnings[i]));
+		if (!ctl->json)
+			fprintf(stderr, "roostctl: warning: %s\n", cluster->warnings[i]);
+	}
+	if (!ctl->json) {
+		if (cluster)
+			printf("%s: ok, cluster %s: %zu nodes, %zu peers\n", ctl->file,
+				cluster->name, cluster->n_nodes, cluster->n_peers);
+		json_decref(warnings);
+		return;
+	}
+	warnings = json_pack("{s:s, s:b, s:o, s:o, s:i, s:i}", "file", ctl->file, "ok",
+		cluster != NULL, "error", cluster ? json_null() : json_string(err->msg), "warnings",
+		warnings, "nodes", cluster ? (int)cluster->n_nodes : 0, "peers",
+		cluster ? (int)cluster->n_peers : 0);
+	json_print(warnings);
+	json_decref(warnings);
+}
+
+int ctl_check(const struct ctl *ctl)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct cluster *cluster = NULL;
+	struct err err;
+	int rc = load_cluster(ctl->file, &arena, &cluster, &err);
+
+	print_check(ctl, rc == 0 ? cluster : NULL, &err);
+	return rc == 0 ? 0 : ctl->json ? 1 : complain(&err);
+}
+
+/* ---------------------------------------------------------------- render */
+
+static int render_file(const struct ctl *ctl, struct arena *arena, struct rendered *rendered,
+	struct err *err)
+{
+	struct inputs inputs = {0};
+	const struct node *self;
+	struct cluster *cluster;
+	char room[256];
+	const char *name = source_node_name(ctl->node, room);
+
+	if (load_cluster(ctl->file, arena, &cluster, err) < 0 ||
+		source_read_files(arena, &inputs, err) < 0)
+		return -1;
+	self = cluster_find_node(cluster, name);
+	if (!self)
+		return err_set(err, ENOENT, "%s: there is no node %s in it; say --node NAME",
+			ctl->file, name);
+	return render(cluster, self, &inputs.templates, &inputs.snippets, arena, rendered, err);
+}
+
+/* BIRD takes any bytes in a comment, JSON only UTF-8. */
+static json_t *json_bytes(const char *text, size_t len)
+{
+	json_t *json = json_stringn(text, len);
+	_cleanup_free_ char *copy = NULL;
+
+	if (json)
+		return json;
+	copy = xmalloc(len + 1);
+	for (size_t i = 0; i < len; i++)
+		copy[i] = (unsigned char)text[i] < 128 && text[i] ? text[i] : '?';
+	return json_stringn(copy, len);
+}
+
+static json_t *files_json(const struct fileset *files)
+{
+	json_t *json = json_object();
+
+	for (size_t i = 0; i < files->n; i++)
+		json_object_set_new(json, files->items[i].name,
+			json_bytes(files->items[i].text, files->items[i].len));
+	return json;
+}
+
+static int write_tree(const char *dir, const struct fileset *files, struct err *err)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/bird.d", dir);
+	if (file_mkdirs(path, 0755, err) < 0)
+		return -1;
+	for (size_t i = 0; i < files->n; i++) {
+		const struct file_text *file = &files->items[i];
+
+		snprintf(path, sizeof(path), "%s/%s", dir, file->name);
+		if (file_replace(path, file->text, file->len, 0644, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int ctl_render(const struct ctl *ctl)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct rendered rendered;
+	struct err err;
+
+	if (render_file(ctl, &arena, &rendered, &err) < 0)
+		return complain(&err);
+	if (ctl->dir)
+		return write_tree(ctl->dir, &rendered.files, &err) < 0 ? complain(&err) : 0;
+	if (ctl->json) {
+		json_t *json = files_json(&rendered.files);
+
+		json_print(json);
+		json_decref(json);
+		return 0;
+	}
+	for (size_t i = 0; i < rendered.files.n; i++) {
+		const struct file_text *file = &rendered.files.items[i];
+
+		printf("%s# ---- %s\n", i ? "\n" : "", file->name);
+		fwrite(file->text, 1, file->len, stdout);
+	}
+	return 0;
+}
+
+/* ---------------------------------------------------------------- plan */
+
+/* A unified diff of the two by diff(1), which every Debian has. */
+static int diff_trees(const char *dir, struct buf *out, struct err *err)
+{
+	char command[PATH_MAX + 64], chunk[4096];
+	FILE *pipe;
+	size_t n;
+
+	snprintf(command, sizeof(command), "cd '%s' && exec diff -ruN -I '^define ROOST_CONFIG ' confirmed wanted", dir);
+	pipe = popen(command, "re");
+	if (!pipe)
+		return err_errno(err, "diff");
+	while ((n = fread(chunk, 1, sizeof(chunk), pipe)) > 0)
+		buf_add(out, chunk, n);
+	n = (size_t)pclose(pipe);
+	return n > 1 << 8 ? err_set(err, EIO, "diff failed") : 0;
+}
+
+static int make_diff(const struct fileset *have, const struct fileset *want, struct buf *out,
+	struct err *err)
+{
+	char dir[] = "/tmp/roostctl-XXXXXX", path[64];
+	struct err ignored;
+	int rc;
+
+	if (!mkdtemp(dir))
+		return err_errno(err, "%s", dir);
+	snprintf(path, sizeof(path), "%s/confirmed", dir);
+	rc = write_tree(path, have, err);
+	snprintf(path, sizeof(path), "%s/wanted", dir);
+	if (rc == 0)
+		rc = write_tree(path, want, err);
+	if (rc == 0)
+		rc = diff_trees(dir, out, err);
+	file_remove_tree(dir, &ignored);
+	return rc;
+}
+
+static const char *action_colour(const json_t *row)
+{
+	const char *action = json_string_value(json_object_get(row, "action"));
+
+	return strcmp(action, "RESTART") == 0 ? "red" : strcmp(action, "keep") == 0 ? NULL : "yellow";
+}
+
+static json_t *plan_rows(const struct fileset *have, const struct fileset *want,
+	struct arena *arena)
+{
+	json_t *list = json_array();
+	struct plan_row *rows;
+	size_t n;
+
+	rows = plan_sessions(have, want, arena, &n);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list,
+			json_pack("{s:s, s:s, s:o}", "session", rows[i].session, "action",
+				plan_action_name(rows[i].action), "why",
+				rows[i].why[0] ? json_string(rows[i].why) : json_null()));
+	return list;
+}
+
+static void print_plan(const struct ctl *ctl, json_t *rows, const struct buf *diff)
+{
+	static const struct column columns[] = {
+		{.title = "SESSION", .key = "session"},
+		{.title = "ACTION", .key = "action", .colour = action_colour},
+		{.title = "BECAUSE OF", .key = "why"},
+	};
+
+	if (ctl->json) {
+		json_t *json = json_pack("{s:O, s:o}", "sessions", rows, "diff",
+			json_bytes(buf_text(diff), diff->len));
+
+		json_print(json);
+		json_decref(json);
+		return;
+	}
+	if (!diff->len) {
+		puts("nothing changes");
+		return;
+	}
+	table_print(ctl, rows, columns, ARRAY_LEN(columns));
+	printf("\n%s", buf_text(diff));
+}
+
+int ctl_plan(const struct ctl *ctl)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	_cleanup_buf_ struct buf diff = {0};
+	struct generation confirmed;
+	struct rendered wanted;
+	struct fileset have;
+	struct err err;
+	json_t *rows;
+
+	if (render_file(ctl, &arena, &wanted, &err) < 0)
+		return complain(&err);
+	if (generation_confirmed(state_dir(), &confirmed, &err) < 0 ||
+		generation_read(state_dir(), confirmed.number, &arena, &have, &err) < 0) {
+		if (err.code == EACCES)
+			err_wrap(&err, "plan needs root or the group of BIRD");
+		return complain(&err);
+	}
+	if (!fileset_equal(&have, &wanted.files) &&
+		make_diff(&have, &wanted.files, &diff, &err) < 0)
+		return complain(&err);
+	rows = plan_rows(&have, &wanted.files, &arena);
+	print_plan(ctl, rows, &diff);
+	json_decref(rows);
+	return diff.len ? 2 : 0;
+}
+
+/* ---------------------------------------------------------------- pods */
+
+/* Leases count from the start of the node: the wall clock may be set meanwhile. */
+static time_t age_of(const struct lease *lease)
+{
+	struct timespec now = {0};
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return now.tv_sec - (time_t)(lease->time_ns / 1000000000u);
+}
+
+static json_t *lease_json(const struct lease *lease)
+{
+	json_t *addresses = json_array();
+	char text[ADDR_TEXT_MAX];
+	char stamp[32];
+	time_t age_s = age_of(lease), taken = time(NULL) - age_s;
+	struct tm tm;
+
+	for (size_t i = 0; i < lease->addr_count; i++)
+		json_array_append_new(addresses, json_string(addr_format(&lease->addrs[i], text)));
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&taken, &tm));
+	return json_pack("{s:o, s:s, s:s, s:s, s:s, s:I}", "addresses", addresses, "network",
+		lease->network, "container", lease->container, "interface", lease->ifname, "since",
+		stamp, "ageSeconds", (json_int_t)age_s);
+}
+
+static char *pod_addresses(const json_t *row)
+{
+	return text_of_list(json_object_get(row, "addresses"));
+}
+
+static char *pod_age(const json_t *row)
+{
+	long long s = (long long)json_integer_value(json_object_get(row, "ageSeconds"));
+	struct buf text = {0};
+
+	if (s < 120)
+		buf_printf(&text, "%llds", s);
+	else if (s < 2 * 3600)
+		buf_printf(&text, "%lldm", s / 60);
+	else if (s < 48 * 3600)
+		buf_printf(&text, "%lldh", s / 3600);
+	else
+		buf_printf(&text, "%lldd", s / 86400);
+	return text.text;
+}
+
+int ctl_pods(const struct ctl *ctl)
+{
+	static const struct column columns[] = {
+		{.title = "ADDRESSES", .format = pod_addresses},
+		{.title = "NETWORK", .key = "network"},
+		{.title = "CONTAINER", .key = "container"},
+		{.title = "INTERFACE", .key = "interface"},
+		{.title = "AGE", .format = pod_age, .right = true},
+	};
+	_cleanup_arena_ struct arena arena = {0};
+	struct lease *leases;
+	struct err err;
+	json_t *rows;
+	size_t n;
+
+	if (lease_list(LEASE_DATA_DIR, &arena, &leases, &n, &err) < 0)
+		return complain(&err);
+	rows = json_array();
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(rows, lease_json(&leases[i]));
+	rows_print(ctl, rows, columns, ARRAY_LEN(columns));
+	return 0;
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "ctl/ctl.h"
+
+#define NO_DAEMON 2
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "-";
+}
+
+static long long number_of(const json_t *object, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(object, key));
+}
+
+static bool is_true(const json_t *object, const char *key)
+{
+	return json_is_true(json_object_get(object, key));
+}
+
+/* Fetches, or says why not. */
+static int fetch(const struct ctl *ctl, const char *method, const char *path, json_t **json)
+{
+	struct err err;
+
+	if (client_request(ctl, method, path, json, &err) == 0)
+		return 0;
+	fprintf(stderr, "roostctl: %s\n", err.msg);
+	return NO_DAEMON;
+}
+
+static int show_rows(const struct ctl *ctl, const char *path, const struct column *columns,
+	size_t n)
+{
+	json_t *rows;
+
+	if (fetch(ctl, "GET", path, &rows) != 0)
+		return NO_DAEMON;
+	rows_print(ctl, rows, columns, n);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- nodes */
+
+static char *node_addresses(const json_t *row)
+{
+	return text_of_list(json_object_get(row, "addresses"));
+}
+
+static char *node_pod_cidrs(const json_t *row)
+{
+	return text_of_list(json_object_get(row, "podCIDRs"));
+}
+
+static char *node_sessions(const json_t *row)
+{
+	const json_t *sessions = json_object_get(row, "sessions");
+	struct buf text = {0};
+
+	if (is_true(row, "self"))
+		buf_puts(&text, "this node");
+	else if (number_of(sessions, "total") == 0)
+		buf_puts(&text, "-");
+	else
+		buf_printf(&text, "%lld/%lld up", number_of(sessions, "up"),
+			number_of(sessions, "total"));
+	return text.text;
+}
+
+static const char *node_colour(const json_t *row)
+{
+	const json_t *sessions = json_object_get(row, "sessions");
+
+	return number_of(sessions, "up") < number_of(sessions, "total") ? "red" : NULL;
+}
+
+int ctl_nodes(const struct ctl *ctl)
+{
+	static const struct column columns[] = {
+		{.title = "NODE", .key = "name"},
+		{.title = "ADDRESSES", .format = node_addresses},
+		{.title = "AS", .key = "asNumber", .right = true},
+		{.title = "PODCIDRS", .format = node_pod_cidrs},
+		{.title = "SESSIONS", .format = node_sessions, .colour = node_colour},
+	};
+	return show_rows(ctl, "/v1/nodes", columns, ARRAY_LEN(columns));
+}
+
+/* ---------------------------------------------------------------- peers */
+
+static const char *peer_colour(const json_t *row)
+{
+	return is_true(row, "up") ? "green" : "red";
+}
+
+int ctl_peers(const struct ctl *ctl)
+{
+	static const struct column columns[] = {
+		{.title = "SESSION", .key = "session"},
+		{.title = "KIND", .key = "kind"},
+		{.title = "ADDRESS", .key = "address"},
+		{.title = "AS", .key = "asNumber", .right = true},
+		{.title = "STATE", .key = "state", .colour = peer_colour},
+		{.title = "SINCE", .key = "since"},
+		{.title = "IN", .key = "routesIn", .right = true},
+		{.title = "OUT", .key = "routesOut", .right = true},
+		{.title = "BFD", .key = "bfd"},
+		{.title = "REASON", .key = "reason"},
+	};
+	return show_rows(ctl, "/v1/peers", columns, ARRAY_LEN(columns));
+}
+
+/* ---------------------------------------------------------------- routes */
+
+/* "via 192.168.1.12" or "unreachable" or "-". */
+static char *route_text(const json_t *route)
+{
+	const json_t *hops = json_object_get(route, "nextHops");
+	struct buf text = {0};
+
+	if (!json_is_object(route))
+		buf_puts(&text, "-");
+	else if (json_is_string(json_object_get(route, "nextHop")))
+		buf_printf(&text, "via %s", text_of(route, "nextHop"));
+	else if (json_array_size(hops) > 0) {
+		char *list = text_of_list(hops);
+
+		buf_printf(&text, "via %s", list);
+		free(list);
+	} else
+		buf_puts(&text, text_of(route, "type"));
+	return text.text;
+}
+
+static char *route_wanted(const json_t *row)
+{
+	struct buf text = {0};
+
+	if (is_true(row, "own"))
+		buf_puts(&text, "this node");
+	else if (json_is_string(json_object_get(row, "wantedNextHop")))
+		buf_printf(&text, "via %s", text_of(row, "wantedNextHop"));
+	else
+		buf_puts(&text, "any");
+	return text.text;
+}
+
+static char *route_bird(const json_t *row)
+{
+	return route_text(json_object_get(row, "bird"));
+}
+
+static char *route_kernel(const json_t *row)
+{
+	const json_t *kernel = json_object_get(row, "kernel");
+
+	/* The bridge is there: the connected route, with our unreachable behind it. */
+	if (is_true(row, "own") && json_is_object(kernel) &&
+		strcmp(text_of(kernel, "type"), "unicast") == 0 &&
+		json_array_size(json_object_get(kernel, "nextHops")) == 0)
+		return xstrdup("bridge");
+	return route_text(kernel);
+}
+
+static bool route_is_ok(const json_t *row)
+{
+	return strcmp(text_of(row, "verdict"), "ok") == 0;
+}
+
+static const char *route_colour(const json_t *row)
+{
+	return route_is_ok(row) ? "green" : "red";
+}
+
+int ctl_routes(const struct ctl *ctl)
+{
+	static const struct column columns[] = {
+		{.title = "PREFIX", .key = "prefix"},
+		{.title = "NODE", .key = "node"},
+		{.title = "WANTED", .format = route_wanted},
+		{.title = "BIRD", .format = route_bird},
+		{.title = "KERNEL", .format = route_kernel},
+		{.title = "VERDICT", .key = "verdict", .colour = route_colour},
+	};
+	const json_t *row;
+	json_t *rows;
+	int rc = 0;
+	size_t i;
+
+	if (fetch(ctl, "GET", "/v1/routes", &rows) != 0)
+		return NO_DAEMON;
+	json_array_foreach(rows, i, row)
+		rc |= !route_is_ok(row);
+	rows_print(ctl, rows, columns, ARRAY_LEN(columns));
+	return rc;
+}
+
+/* ---------------------------------------------------------------- status */
+
+static void print_list(const struct ctl *ctl, const char *title, const json_t *list,
+	const char *colour)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		printf("  %s%-9s%s %s\n", ctl->colour ? colour : "", i ? "" : title,
+			ctl->colour ? "\033[0m" : "", json_string_value(item));
+}
+
+static void print_pod_cidrs(const json_t *status)
+{
+	const json_t *list = json_object_get(status, "podCIDRs"), *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		printf("podCIDR        %s, announced to %lld neighbours\n", text_of(item, "prefix"),
+			number_of(item, "announcedTo"));
+}
+
+static void print_configuration(const json_t *status)
+{
+	const json_t *configuration = json_object_get(status, "configuration");
+	const json_t *refusal = json_object_get(configuration, "lastRefusal");
+
+	printf("configuration  generation %lld, confirmed %s%s\n",
+		number_of(configuration, "generation"), text_of(configuration, "confirmedAt"),
+		is_true(configuration, "applying") ? ", a new one is being applied" : "");
+	if (json_is_object(refusal))
+		printf("last refusal   %s %s: %s\n", text_of(refusal, "at"),
+			text_of(refusal, "outcome"), text_of(refusal, "reason"));
+}
+
+static void print_status(const struct ctl *ctl, const json_t *status)
+{
+	const json_t *source = json_object_get(status, "source");
+	const json_t *bird = json_object_get(status, "bird");
+	const json_t *sessions = json_object_get(status, "sessions");
+	const json_t *routes = json_object_get(status, "routes");
+	bool healthy = strcmp(text_of(status, "health"), "healthy") == 0;
+
+	printf("node           %s, cluster %s: %s%s%s\n", text_of(status, "node"),
+		text_of(status, "cluster"), !ctl->colour ? "" : healthy ? "\033[32m" : "\033[31m",
+		text_of(status, "health"), ctl->colour ? "\033[0m" : "");
+	printf("source         %s, read %s%s\n", text_of(source, "path"),
+		text_of(source, "loadedAt"),
+		json_is_string(json_object_get(source, "error")) ? ", refused since" : "");
+	print_configuration(status);
+	if (is_true(bird, "reachable"))
+		printf("BIRD           %s\n", text_of(bird, "version"));
+	else
+		printf("BIRD           not reachable: %s\n", text_of(bird, "error"));
+	printf("sessions       %lld of %lld up\n", number_of(sessions, "up"),
+		number_of(sessions, "total"));
+	print_pod_cidrs(status);
+	printf("routes         %lld of %lld as they should be, drift %lld\n",
+		number_of(routes, "ok"), number_of(routes, "expected"), number_of(routes, "drift"));
+	print_list(ctl, "problem", json_object_get(status, "problems"), "\033[31m");
+	print_list(ctl, "warning", json_object_get(status, "warnings"), "\033[33m");
+}
+
+int ctl_status(const struct ctl *ctl)
+{
+	json_t *status;
+	int rc;
+
+	if (fetch(ctl, "GET", "/v1/status", &status) != 0)
+		return NO_DAEMON;
+	rc = strcmp(text_of(status, "health"), "healthy") == 0 ? 0 : 1;
+	if (ctl->json)
+		json_print(status);
+	else
+		print_status(ctl, status);
+	json_decref(status);
+	return rc;
+}
+
+/* ---------------------------------------------------------------- apply */
+
+int ctl_apply(const struct ctl *ctl)
+{
+	const char *outcome;
+	json_t *result;
+	int rc;
+
+	if (fetch(ctl, "POST", "/v1/apply", &result) != 0)
+		return NO_DAEMON;
+	outcome = text_of(result, "outcome");
+	rc = strcmp(outcome, "confirmed") == 0 || strcmp(outcome, "unchanged") == 0 ? 0 : 1;
+	if (ctl->json)
+		json_print(result);
+	else if (rc == 0)
+		printf("%s: generation %lld\n", outcome, number_of(result, "generation"));
+	else
+		printf("%s: %s\ngeneration %lld stays\n", outcome, text_of(result, "reason"),
+			number_of(result, "generation"));
+	json_decref(result);
+	return rc;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "kernel/fib.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/rtnetlink.h>
+#include <netlink/addr.h>
+#include <netlink/cache.h>
+#include <netlink/netlink.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void cleanup_socket(struct nl_sock **sock)
+{
+	if (*sock)
+		nl_socket_free(*sock);
+}
+#define _cleanup_socket_ __attribute__((cleanup(cleanup_socket)))
+
+static struct addr to_addr(struct nl_addr *from)
+{
+	struct addr addr = {.family = (uint8_t)nl_addr_get_family(from)};
+
+	if (nl_addr_get_len(from) > 0 && nl_addr_get_len(from) <= sizeof(addr.bytes))
+		memcpy(addr.bytes, nl_addr_get_binary_addr(from), nl_addr_get_len(from));
+	return addr;
+}
+
+static enum fib_type to_type(uint8_t type)
+{
+	return type == RTN_UNICAST ? FIB_UNICAST
+		: type == RTN_UNREACHABLE ? FIB_UNREACHABLE
+		: type == RTN_BLACKHOLE ? FIB_BLACKHOLE
+					: FIB_OTHER;
+}
+
+struct reading {
+	const struct prefixes *within;
+	struct arena *arena;
+	struct fib *fib;
+};
+
+/* A next hop of the other family (RFC 5549) stands in an attribute of its own. */
+static void take_hop(struct rtnl_nexthop *hop, struct fib_route *out, struct arena *arena)
+{
+	struct nl_addr *via = rtnl_route_nh_get_gateway(hop);
+
+	if (!via)
+		via = rtnl_route_nh_get_via(hop);
+	if (via)
+		*ARENA_PUSH(arena, out->via, &out->n_via) = to_addr(via);
+}
+
+static void take_route(struct rtnl_route *route, const struct prefix *prefix, struct reading *in)
+{
+	struct fib_route *out = ARENA_PUSH(in->arena, in->fib->items, &in->fib->n);
+
+	out->prefix = *prefix;
+	out->type = to_type(rtnl_route_get_type(route));
+	out->metric = rtnl_route_get_priority(route);
+	out->protocol = rtnl_route_get_protocol(route);
+	for (int i = 0; i < rtnl_route_get_nnexthops(route); i++)
+		take_hop(rtnl_route_nexthop_n(route, i), out, in->arena);
+}
+
+/* One message at a time: no cache of all routes is ever built. */
+static int on_message(struct nl_msg *msg, void *arg)
+{
+	struct reading *in = arg;
+	struct rtnl_route *route;
+	struct prefix prefix;
+	struct nl_addr *dst;
+
+	if (rtnl_route_parse(nlmsg_hdr(msg), &route) < 0)
+		return NL_OK;
+	dst = rtnl_route_get_dst(route);
+	if (dst && rtnl_route_get_table(route) == RT_TABLE_MAIN) {
+		prefix.addr = to_addr(dst);
+		prefix.len = (uint8_t)nl_addr_get_prefixlen(dst);
+		for (size_t i = 0; i < in->within->n; i++)
+			if (prefix_contains(&in->within->items[i], &prefix)) {
+				take_route(route, &prefix, in);
+				break;
+			}
+	}
+	rtnl_route_put(route);
+	return NL_OK;
+}
+
+static int by_use(const void *a, const void *b)
+{
+	const struct fib_route *x = a, *y = b;
+	int order = prefix_cmp(&x->prefix, &y->prefix);
+
+	return order ? order : (x->metric > y->metric) - (x->metric < y->metric);
+}
+
+static int nl_fail(struct err *err, int rc, const char *what)
+{
+	return err_set(err, EIO, "%s: %s", what, nl_geterror(rc));
+}
+
+static int open_socket(struct nl_sock **sock, struct err *err)
+{
+	int rc;
+
+	*sock = nl_socket_alloc();
+	if (!*sock)
+		return err_set(err, ENOMEM, "netlink: out of memory");
+	rc = nl_connect(*sock, NETLINK_ROUTE);
+	return rc < 0 ? nl_fail(err, rc, "netlink") : 0;
+}
+
+int fib_read(const struct prefixes *within, struct arena *arena, struct fib *fib, struct err *err)
+{
+	struct rtmsg request = {.rtm_family = AF_UNSPEC};
+	struct reading in = {within, arena, fib};
+	_cleanup_socket_ struct nl_sock *sock = NULL;
+	int rc;
+
+	memset(fib, 0, sizeof(*fib));
+	if (open_socket(&sock, err) < 0)
+		return -1;
+	nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, on_message, &in);
+	rc = nl_send_simple(sock, RTM_GETROUTE, NLM_F_DUMP, &request, sizeof(request));
+	if (rc >= 0)
+		rc = nl_recvmsgs_default(sock);
+	if (rc < 0)
+		return nl_fail(err, rc, "reading the kernel's routes");
+	if (fib->n)
+		qsort(fib->items, fib->n, sizeof(*fib->items), by_use);
+	return 0;
+}
+
+const struct fib_route *fib_find(const struct fib *fib, const struct prefix *prefix)
+{
+	size_t low = 0, high = fib->n;
+
+	while (low < high) { /* the first that is not before `prefix` */
+		size_t middle = low + (high - low) / 2;
+
+		if (prefix_cmp(&fib->items[middle].prefix, prefix) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == fib->n || prefix_cmp(&fib->items[low].prefix, prefix) != 0)
+		return NULL;
+	return &fib->items[low];
+}
+
+/* The interface that has the address; 0: none. */
+static int interface_of(struct nl_cache *addresses, const struct addr *addr)
+{
+	struct nl_object *o;
+
+	for (o = nl_cache_get_first(addresses); o; o = nl_cache_get_next(o)) {
+		struct nl_addr *local = rtnl_addr_get_local((struct rtnl_addr *)o);
+		struct addr have;
+
+		if (!local)
+			continue;
+		have = to_addr(local);
+		if (addr_cmp(&have, addr) == 0)
+			return rtnl_addr_get_ifindex((struct rtnl_addr *)o);
+	}
+	return 0;
+}
+
+int fib_uplink_mtu(const struct addr *addr, unsigned *mtu, struct err *err)
+{
+	_cleanup_socket_ struct nl_sock *sock = NULL;
+	struct nl_cache *addresses;
+	struct rtnl_link *link;
+	int rc, ifindex;
+
+	*mtu = 0;
+	if (open_socket(&sock, err) < 0)
+		return -1;
+	rc = rtnl_addr_alloc_cache(sock, &addresses);
+	if (rc < 0)
+		return nl_fail(err, rc, "reading the machine's addresses");
+	ifindex = interface_of(addresses, addr);
+	nl_cache_free(addresses);
+	if (!ifindex)
+		return 0;
+	rc = rtnl_link_get_kernel(sock, ifindex, NULL, &link);
+	if (rc < 0)
+		return nl_fail(err, rc, "reading the uplink's MTU");
+	*mtu = rtnl_link_get_mtu(link);
+	rtnl_link_put(link);
+	return 0;
+}
+
+bool fib_forwards(enum family family)
+{
+	static const char *const path[FAMILIES] = {
+		[IPV4] = "/proc/sys/net/ipv4/ip_forward",
+		[IPV6] = "/proc/sys/net/ipv6/conf/all/forwarding",
+	};
+	_cleanup_close_ int fd = open(path[family], O_RDONLY | O_CLOEXEC);
+	char value = '1';
+
+	return fd < 0 || read(fd, &value, 1) != 1 || value != '0';
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "model/cluster.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+const char *cni_mode_name(enum cni_mode mode)
+{
+	switch (mode) {
+	case CNI_MODE_BRIDGE:
+		return "bridge";
+	case CNI_MODE_ROUTED:
+		return "routed";
+	}
+	return "";
+}
+
+enum family family_of(const struct addr *addr)
+{
+	return addr->family == AF_INET ? IPV4 : IPV6;
+}
+
+const char *family_name(enum family family)
+{
+	return family == IPV4 ? "IPv4" : "IPv6";
+}
+
+bool name_is_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len > 253)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		char c = name[i];
+		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+		bool digit = c >= '0' && c <= '9';
+
+		if (!letter && !digit && (i == 0 || !strchr("-_.", c)))
+			return false;
+	}
+	return true;
+}
+
+bool labels_match(const struct labels *selector, const struct labels *labels)
+{
+	for (size_t i = 0; i < selector->n; i++) {
+		bool found = false;
+
+		for (size_t j = 0; j < labels->n && !found; j++)
+			found = strcmp(selector->items[i].key, labels->items[j].key) == 0 &&
+				strcmp(selector->items[i].value, labels->items[j].value) == 0;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+bool cluster_has_family(const struct cluster *cluster, enum family family)
+{
+	for (size_t i = 0; i < cluster->pod_cidrs.n; i++)
+		if (family_of(&cluster->pod_cidrs.items[i].addr) == family)
+			return true;
+	return false;
+}
+
+static int node_by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct node *)a)->name, ((const struct node *)b)->name);
+}
+
+static int peer_by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct peer *)a)->name, ((const struct peer *)b)->name);
+}
+
+const struct node *cluster_find_node(const struct cluster *cluster, const char *name)
+{
+	struct node key = {.name = name};
+
+	if (cluster->n_nodes == 0)
+		return NULL;
+	return bsearch(&key, cluster->nodes, cluster->n_nodes, sizeof(key), node_by_name);
+}
+
+/* ---- the checks.  Each finds clashes by sorting "claims" and looking at
+ * neighbours, so that thousands of nodes take no quadratic time. */
+
+struct claim {
+	const char *name; /* of the node or peer */
+	bool is_peer;
+	size_t index, part; /* nodes[index].podCIDRs[part] */
+	struct prefix prefix;
+};
+
+static int claim_by_prefix(const void *a, const void *b)
+{
+	const struct claim *x = a, *y = b;
+	int order = prefix_cmp(&x->prefix, &y->prefix);
+
+	return order ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+static int claim_by_name(const void *a, const void *b)
+{
+	const struct claim *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+/* The later of two claims is the one to complain about. */
+static bool claim_is_later(const struct claim *a, const struct claim *b)
+{
+	if (a->is_peer != b->is_peer)
+		return a->is_peer;
+	return a->index != b->index ? a->index > b->index : a->part > b->part;
+}
+
+static int problem_set(struct problem *problem, const char *path, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int problem_set(struct problem *problem, const char *path, const char *fmt, ...)
+{
+	va_list ap;
+
+	snprintf(problem->path, sizeof(problem->path), "%s", path);
+	va_start(ap, fmt);
+	vsnprintf(problem->text, sizeof(problem->text), fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+static int check_unique_names(const struct cluster *cluster, bool peers, struct problem *problem)
+{
+	size_t n = peers ? cluster->n_peers : cluster->n_nodes;
+	_cleanup_free_ struct claim *claims = xmalloc(n * sizeof(*claims));
+
+	for (size_t i = 0; i < n; i++)
+		claims[i] = (struct claim){.index = i,
+			.name = peers ? cluster->peers[i].name : cluster->nodes[i].name};
+	qsort(claims, n, sizeof(*claims), claim_by_name);
+	for (size_t i = 1; i < n; i++) {
+		char path[64];
+
+		if (strcmp(claims[i - 1].name, claims[i].name) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s[%zu].name", peers ? "peers" : "nodes",
+			claims[i].index);
+		return problem_set(problem, path, "\"%s\" is also the name of %s[%zu]",
+			claims[i].name, peers ? "peers" : "nodes", claims[i - 1].index);
+	}
+	return 0;
+}
+
+static void claim_path(const struct claim *claim, char *path, size_t size)
+{
+	if (claim->is_peer)
+		snprintf(path, size, "peers[%zu].address", claim->index);
+	else
+		snprintf(path, size, "nodes[%zu].addresses", claim->index);
+}
+
+static int check_unique_addresses(const struct cluster *cluster, struct problem *problem)
+{
+	size_t room = FAMILIES * cluster->n_nodes + cluster->n_peers, n = 0;
+	_cleanup_free_ struct claim *claims = xmalloc(room * sizeof(*claims));
+
+	for (size_t i = 0; i < cluster->n_nodes; i++)
+		for (enum family f = 0; f < FAMILIES; f++)
+			if (cluster->nodes[i].address[f].family)
+				claims[n++] = (struct claim){.index = i,
+					.name = cluster->nodes[i].name,
+					.prefix = {cluster->nodes[i].address[f], 128}};
+	for (size_t i = 0; i < cluster->n_peers; i++)
+		claims[n++] = (struct claim){.index = i, .name = cluster->peers[i].name,
+			.is_peer = true, .prefix = {cluster->peers[i].address, 128}};
+	qsort(claims, n, sizeof(*claims), claim_by_prefix);
+	for (size_t i = 1; i < n; i++) {
+		const struct claim *a = &claims[i - 1], *b = &claims[i];
+		char path[64], text[ADDR_TEXT_MAX];
+
+		if (addr_cmp(&a->prefix.addr, &b->prefix.addr) != 0)
+			continue;
+		if (a->is_peer && b->is_peer) /* check_peer_addresses() knows more */
+			continue;
+		if (claim_is_later(a, b)) {
+			const struct claim *swap = a;
+			a = b;
+			b = swap;
+		}
+		claim_path(b, path, sizeof(path));
+		return problem_set(problem, path, "%s is also %s's",
+			addr_format(&b->prefix.addr, text), a->name);
+	}
+	return 0;
+}
+
+static const struct node *node_of_both(const struct cluster *cluster, const struct peer *a,
+	const struct peer *b)
+{
+	for (size_t i = 0; i < cluster->n_nodes; i++)
+		if (labels_match(&a->node_selector, &cluster->nodes[i].labels) &&
+			labels_match(&b->node_selector, &cluster->nodes[i].labels))
+			return &cluster->nodes[i];
+	return NULL;
+}
+
+/* Routers of different racks may have the same address, as long as no node has to
+ * speak to two of them. */
+static int check_peer_addresses(const struct cluster *cluster, struct problem *problem)
+{
+	for (size_t i = 1; i < cluster->n_peers; i++)
+		for (size_t j = 0; j < i; j++) {
+			const struct peer *a = &cluster->peers[j], *b = &cluster->peers[i];
+			const struct node *node = addr_cmp(&a->address, &b->address) == 0
+				? node_of_both(cluster, a, b)
+				: NULL;
+			char path[64], text[ADDR_TEXT_MAX];
+
+			if (!node)
+				continue;
+			snprintf(path, sizeof(path), "peers[%zu].address", i);
+			return problem_set(problem, path,
+				"%s is also %s's, and node %s has to speak to both",
+				addr_format(&b->address, text), a->name, node->name);
+		}
+	return 0;
+}
+
+static bool in_cluster(const struct cluster *cluster, const struct prefix *prefix)
+{
+	for (size_t i = 0; i < cluster->pod_cidrs.n; i++)
+		if (prefix_contains(&cluster->pod_cidrs.items[i], prefix))
+			return true;
+	return false;
+}
+
+static int check_node(const struct cluster *cluster, size_t index, struct problem *problem)
+{
+	const struct node *node = &cluster->nodes[index];
+	char path[80], text[PREFIX_TEXT_MAX];
+
+	for (enum family f = 0; f < FAMILIES; f++) {
+		struct prefix host = {node->address[f], addr_bits(node->address[f].family)};
+
+		if (!node->address[f].family || !in_cluster(cluster, &host))
+			continue;
+		snprintf(path, sizeof(path), "nodes[%zu].addresses", index);
+		return problem_set(problem, path,
+			"%s lies inside cluster.podCIDRs: a node's own address cannot be a pod's",
+			addr_format(&node->address[f], text));
+	}
+	for (size_t i = 0; i < node->pod_cidrs.n; i++) {
+		const struct prefix *cidr = &node->pod_cidrs.items[i];
+		enum family f = family_of(&cidr->addr);
+
+		snprintf(path, sizeof(path), "nodes[%zu].podCIDRs[%zu]", index, i);
+		if (!in_cluster(cluster, cidr))
+			return problem_set(problem, path, "%s is outside cluster.podCIDRs",
+				prefix_format(cidr, text));
+		if (!node->address[f].family)
+			return problem_set(problem, path,
+				"%s needs an %s address in nodes[%zu].addresses to be reached at",
+				prefix_format(cidr, text), family_name(f), index);
+	}
+	return 0;
+}
+
+/* In sorted order what lies inside a prefix stands right behind it. */
+static int check_overlaps(struct claim *claims, size_t n, struct problem *problem)
+{
+	qsort(claims, n, sizeof(*claims), claim_by_prefix);
+	for (size_t i = 1; i < n; i++) {
+		const struct claim *a = &claims[i - 1], *b = &claims[i];
+		char path[80], text_a[PREFIX_TEXT_MAX], text_b[PREFIX_TEXT_MAX];
+
+		if (!prefix_contains(&a->prefix, &b->prefix))
+			continue;
+		if (claim_is_later(a, b)) {
+			const struct claim *swap = a;
+			a = b;
+			b = swap;
+		}
+		snprintf(path, sizeof(path), "nodes[%zu].podCIDRs[%zu]", b->index, b->part);
+		return problem_set(problem, path, "%s overlaps %s's %s",
+			prefix_format(&b->prefix, text_b),
+			a->index == b->index ? "this node" : a->name,
+			prefix_format(&a->prefix, text_a));
+	}
+	return 0;
+}
+
+static int check_pod_cidrs(const struct cluster *cluster, struct problem *problem)
+{
+	_cleanup_free_ struct claim *claims = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < cluster->n_nodes; i++) {
+		if (check_node(cluster, i, problem) < 0)
+			return -1;
+		n += cluster->nodes[i].pod_cidrs.n;
+	}
+	claims = xmalloc(n * sizeof(*claims));
+	n = 0;
+	for (size_t i = 0; i < cluster->n_nodes; i++)
+		for (size_t j = 0; j < cluster->nodes[i].pod_cidrs.n; j++)
+			claims[n++] = (struct claim){.name = cluster->nodes[i].name, .index = i,
+				.part = j, .prefix = cluster->nodes[i].pod_cidrs.items[j]};
+	return check_overlaps(claims, n, problem);
+}
+
+int cluster_check(struct cluster *cluster, struct problem *problem)
+{
+	if (check_unique_names(cluster, false, problem) < 0 ||
+		check_unique_names(cluster, true, problem) < 0 ||
+		check_unique_addresses(cluster, problem) < 0 ||
+		check_peer_addresses(cluster, problem) < 0 ||
+		check_pod_cidrs(cluster, problem) < 0)
+		return -1;
+	if (cluster->n_nodes)
+		qsort(cluster->nodes, cluster->n_nodes, sizeof(struct node), node_by_name);
+	if (cluster->n_peers)
+		qsort(cluster->peers, cluster->n_peers, sizeof(struct peer), peer_by_name);
+	return 0;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* cluster -- what the cluster should be: the one data model.
+ *
+ * Sources build it (decode.c from a document), everything else reads it through
+ * `const struct cluster *`.  Names here are the names in roost.yaml.  The value
+ * and all it points to live in one arena; nodes and peers are in the order of the
+ * source until cluster_check() has accepted them, then sorted by name, so that
+ * equal clusters render to equal bytes. */
+#ifndef ROOST_CLUSTER_H
+#define ROOST_CLUSTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/prefix.h"
+
+/* Address families, as an index: what exists once per family is an array. */
+enum family { IPV4, IPV6, FAMILIES };
+enum family family_of(const struct addr *addr);
+const char *family_name(enum family family); /* "IPv4" */
+
+struct prefixes {
+	struct prefix *items;
+	size_t n;
+};
+
+struct label {
+	const char *key, *value;
+};
+
+struct labels {
+	struct label *items;
+	size_t n;
+};
+
+enum topology { TOPOLOGY_MESH, TOPOLOGY_NONE };
+
+struct node {
+	const char *name;
+	struct addr address[FAMILIES]; /* family 0: has none of this family */
+	struct prefixes pod_cidrs;
+	struct labels labels;
+	uint32_t as_number;
+};
+
+/* What is announced to a router. */
+enum export { EXPORT_PODS = 1 << 0, EXPORT_CLUSTER = 1 << 1, EXPORT_DEFAULT = 1 << 2 };
+
+/* How a BGP session is run; times in seconds. */
+struct session {
+	unsigned hold_time, keepalive_time;
+	bool bfd;
+	struct {
+		bool enabled;
+		unsigned restart_time;
+	} graceful_restart;
+};
+
+/* A router that is not a node. */
+struct peer {
+	const char *name;
+	struct addr address;
+	uint32_t as_number;
+	struct labels node_selector; /* empty: every node */
+	struct prefixes import;      /* what we take from it ... */
+	bool import_default;         /* ... or the cluster's podCIDRs */
+	unsigned export;             /* enum export bits */
+	struct session session;
+};
+
+/* How the plugin makes pods: ports of the node's bridge, or each with a link and a
+ * route of its own (man roost(8), ROUTED PODS). */
+enum cni_mode { CNI_MODE_BRIDGE, CNI_MODE_ROUTED };
+
+struct cni {
+	enum cni_mode mode;
+	const char *bridge;
+	unsigned mtu; /* 0: auto */
+	const char *bin_dir, *conf_dir;
+};
+
+struct cluster {
+	const char *name;
+	uint32_t as_number;
+	struct prefixes pod_cidrs;
+	enum topology topology;
+	struct node *nodes;
+	size_t n_nodes;
+	struct peer *peers;
+	size_t n_peers;
+	struct session session;
+	struct cni cni;
+	struct {
+		const char *socket;
+		unsigned confirm_timeout; /* seconds */
+	} bird;
+	struct {
+		const char *socket;
+		const char *metrics; /* "127.0.0.1:9472", "" when off */
+	} agent;
+	const char **warnings; /* accepted, but not as the writer may think */
+	size_t n_warnings;
+};
+
+/* As roost.yaml and node.json write it. */
+const char *cni_mode_name(enum cni_mode mode);
+
+/* A problem of meaning: which part of the source ("nodes[2].podCIDRs[0]") and
+ * what is wrong with it. */
+struct problem {
+	char path[160];
+	char text[512];
+};
+
+/* Checks what no single value shows: unique names and addresses, podCIDRs inside
+ * the cluster's and apart from each other, a family's podCIDR only on a node with
+ * an address of that family.  Sorts nodes and peers by name when all is well;
+ * else returns -1 with one problem in *problem: of two values that clash it is the
+ * later one in the source that is named. */
+int cluster_check(struct cluster *cluster, struct problem *problem);
+
+/* NULL when there is none of that name.  For a checked (sorted) cluster. */
+const struct node *cluster_find_node(const struct cluster *cluster, const char *name);
+
+/* Does the cluster have podCIDRs of this family? */
+bool cluster_has_family(const struct cluster *cluster, enum family family);
+
+/* Does the node carry every label of the selector? */
+bool labels_match(const struct labels *selector, const struct labels *labels);
+
+/* A name that is safe in a BIRD symbol, in a file name and on a terminal:
+ * letters, digits, '-', '_' and '.', beginning with a letter or digit, 253 at most
+ * (RFC 1123 subdomain, as Kubernetes node names). */
+bool name_is_valid(const char *name);
+
+#endif

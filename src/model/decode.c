@@ -1,0 +1,803 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "model/decode.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "base/doc.h"
+
+#define PATH_TEXT_MAX 200
+
+struct decoder {
+	const char *name; /* of the document */
+	struct arena *arena;
+	struct cluster *cluster;
+	struct err *err;
+};
+
+struct value {
+	const struct doc *doc;
+	const char *path; /* "nodes[2].podCIDRs", for messages */
+};
+
+typedef int decode_fn(struct decoder *d, struct value value, void *into);
+
+/* One key of a map: how its value is decoded and where in the struct it goes. */
+struct field {
+	const char *key;
+	decode_fn *decode;
+	size_t offset;
+	bool required;
+};
+
+/* ---------------------------------------------------------------- messages */
+
+static int fail(struct decoder *d, struct value value, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int fail_at(struct decoder *d, unsigned line, unsigned column, const char *path,
+	const char *text)
+{
+	return err_set(d->err, EINVAL, "%s:%u:%u: %s%s%s", d->name, line, column, path,
+		*path ? ": " : "", text);
+}
+
+static int fail(struct decoder *d, struct value value, const char *fmt, ...)
+{
+	char text[700];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return fail_at(d, value.doc->line, value.doc->column, value.path, text);
+}
+
+/* What stands there instead of what was expected. */
+static const char *found(const struct doc *doc, char room[80])
+{
+	if (doc->type != DOC_SCALAR || doc_is_null(doc))
+		return doc_type_name(doc);
+	snprintf(room, 80, "\"%.70s%s\"", doc->text, strlen(doc->text) > 70 ? "..." : "");
+	return room;
+}
+
+static int fail_expected(struct decoder *d, struct value value, const char *expected)
+{
+	char room[80];
+
+	return fail(d, value, "expected %s, got %s", expected, found(value.doc, room));
+}
+
+static void warn(struct decoder *d, struct value value, const char *text)
+{
+	struct cluster *cluster = d->cluster;
+
+	*ARENA_PUSH(d->arena, cluster->warnings, &cluster->n_warnings) = arena_printf(d->arena,
+		"%s:%u:%u: %s: %s", d->name, value.doc->line, value.doc->column, value.path, text);
+}
+
+/* ---------------------------------------------------------------- maps and lists */
+
+static const struct field *find_field(const struct field *fields, size_t n, const char *key)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(fields[i].key, key) == 0)
+			return &fields[i];
+	return NULL;
+}
+
+static int fail_unknown_key(struct decoder *d, struct value value, const struct field *fields,
+	size_t n)
+{
+	_cleanup_buf_ struct buf text = {0};
+
+	buf_puts(&text, "unknown key; known here: ");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&text, "%s%s", i ? ", " : "", fields[i].key);
+	return fail_at(d, value.doc->key_line, value.doc->key_column, value.path, text.text);
+}
+
+static int decode_map(struct decoder *d, struct value value, const struct field *fields, size_t n,
+	void *into)
+{
+	if (value.doc->type != DOC_MAP)
+		return fail_expected(d, value, "a map");
+	for (size_t i = 0; i < value.doc->n_items; i++) {
+		const struct doc *item = value.doc->items[i];
+		const struct field *field = find_field(fields, n, item->key);
+		struct value inner = {.doc = item};
+		char path[PATH_TEXT_MAX];
+
+		snprintf(path, sizeof(path), "%s%s%.60s", value.path, *value.path ? "." : "",
+			item->key);
+		inner.path = path;
+		if (!field)
+			return fail_unknown_key(d, inner, fields, n);
+		if (field->decode(d, inner, (char *)into + field->offset) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (fields[i].required && !doc_get(value.doc, fields[i].key))
+			return fail(d, value, "%s is missing", fields[i].key);
+	return 0;
+}
+
+#define DECODE_MAP(d, value, fields, into) decode_map(d, value, fields, ARRAY_LEN(fields), into)
+
+/* Calls `decode` for each item; `into` is the same for all: the decoder appends. */
+static int decode_list(struct decoder *d, struct value value, size_t max, decode_fn *decode,
+	void *into)
+{
+	if (value.doc->type != DOC_LIST)
+		return fail_expected(d, value, "a list");
+	if (value.doc->n_items > max)
+		return fail(d, value, "%zu entries, %zu at most", value.doc->n_items, max);
+	for (size_t i = 0; i < value.doc->n_items; i++) {
+		char path[PATH_TEXT_MAX];
+		struct value item = {.doc = value.doc->items[i], .path = path};
+
+		snprintf(path, sizeof(path), "%s[%zu]", value.path, i);
+		if (decode(d, item, into) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---------------------------------------------------------------- single values */
+
+static int scalar(struct decoder *d, struct value value, const char *expected)
+{
+	if (value.doc->type != DOC_SCALAR || doc_is_null(value.doc))
+		return fail_expected(d, value, expected);
+	return 0;
+}
+
+static int number(struct decoder *d, struct value value, uint64_t min, uint64_t max, uint64_t *out)
+{
+	const char *text = value.doc->text;
+	char expected[64];
+	uint64_t n = 0;
+
+	snprintf(expected, sizeof(expected), "%llu..%llu", (unsigned long long)min,
+		(unsigned long long)max);
+	if (scalar(d, value, expected) < 0)
+		return -1;
+	if (!value.doc->plain && *text && strspn(text, "0123456789") == strlen(text))
+		return fail(d, value, "expected a number, got the string \"%.20s\": leave the quotes out",
+			text);
+	if (!value.doc->plain || !*text || strlen(text) > 19 ||
+		strspn(text, "0123456789") != strlen(text) || (text[0] == '0' && text[1]))
+		return fail_expected(d, value, expected);
+	n = strtoull(text, NULL, 10);
+	if (n < min || n > max)
+		return fail_expected(d, value, expected);
+	*out = n;
+	return 0;
+}
+
+static int decode_bool(struct decoder *d, struct value value, void *into)
+{
+	bool is_true = value.doc->type == DOC_SCALAR && strcmp(value.doc->text, "true") == 0;
+	bool is_false = value.doc->type == DOC_SCALAR && strcmp(value.doc->text, "false") == 0;
+
+	if ((!is_true && !is_false) || !value.doc->plain)
+		return fail_expected(d, value, "true or false");
+	*(bool *)into = is_true;
+	return 0;
+}
+
+static int decode_name(struct decoder *d, struct value value, void *into)
+{
+	if (scalar(d, value, "a name") < 0)
+		return -1;
+	if (!name_is_valid(value.doc->text))
+		return fail_expected(d, value,
+			"a name of letters, digits, \"-\", \"_\" and \".\" (253 at most)");
+	*(const char **)into = value.doc->text;
+	return 0;
+}
+
+static int decode_as_number(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 1, UINT32_MAX, &n) < 0)
+		return -1;
+	/* RFC 7300 (last of each range), RFC 6793 (AS_TRANS). */
+	if (n == 23456 || n == 65535 || n == UINT32_MAX)
+		return fail(d, value, "AS number %llu is reserved", (unsigned long long)n);
+	*(uint32_t *)into = (uint32_t)n;
+	return 0;
+}
+
+static int decode_address(struct decoder *d, struct value value, void *into)
+{
+	struct addr addr;
+
+	if (scalar(d, value, "an IPv4 or IPv6 address") < 0)
+		return -1;
+	if (!addr_parse(value.doc->text, &addr))
+		return fail_expected(d, value, "an IPv4 or IPv6 address");
+	if ((addr.family == AF_INET && (addr.bytes[0] == 0 || addr.bytes[0] == 127 ||
+					       addr.bytes[0] >= 224)) ||
+		(addr.family == AF_INET6 && (addr.bytes[0] == 0xff ||
+						    (addr.bytes[0] == 0xfe &&
+							    (addr.bytes[1] & 0xc0) == 0x80) ||
+						    (addr.bytes[0] == 0 && addr.bytes[1] == 0))))
+		return fail_expected(d, value, "an address a host can be reached at");
+	*(struct addr *)into = addr;
+	return 0;
+}
+
+static int decode_prefix(struct decoder *d, struct value value, void *into)
+{
+	struct prefixes *prefixes = into;
+	char first[PREFIX_TEXT_MAX];
+	struct prefix prefix;
+
+	if (scalar(d, value, "a prefix such as 10.244.1.0/24") < 0)
+		return -1;
+	if (!prefix_parse(value.doc->text, &prefix))
+		return fail_expected(d, value, "a prefix such as 10.244.1.0/24");
+	if (prefix_has_host_bits(&prefix)) {
+		prefix.addr = prefix_first(&prefix);
+		return fail(d, value, "%s has bits behind the prefix length; meant %s?",
+			value.doc->text, prefix_format(&prefix, first));
+	}
+	*ARENA_PUSH(d->arena, prefixes->items, &prefixes->n) = prefix;
+	return 0;
+}
+
+static int decode_prefixes(struct decoder *d, struct value value, void *into)
+{
+	return decode_list(d, value, 64, decode_prefix, into);
+}
+
+/* A podCIDR: no default route, and long enough behind it for a pod to live in. */
+static int decode_pod_cidr(struct decoder *d, struct value value, void *into)
+{
+	struct prefixes *prefixes = into;
+	const struct prefix *prefix;
+
+	if (decode_prefix(d, value, into) < 0)
+		return -1;
+	prefix = &prefixes->items[prefixes->n - 1];
+	if (prefix->len < 8)
+		return fail(d, value, "%s: a podCIDR is /8 or longer", value.doc->text);
+	if (prefix->len > addr_bits(prefix->addr.family) - 2)
+		return fail(d, value, "%s has no room for a gateway and a pod", value.doc->text);
+	return 0;
+}
+
+static int decode_pod_cidrs(struct decoder *d, struct value value, void *into)
+{
+	return decode_list(d, value, 64, decode_pod_cidr, into);
+}
+
+static int decode_labels(struct decoder *d, struct value value, void *into)
+{
+	struct labels *labels = into;
+
+	if (value.doc->type != DOC_MAP)
+		return fail_expected(d, value, "a map of labels");
+	for (size_t i = 0; i < value.doc->n_items; i++) {
+		char path[PATH_TEXT_MAX];
+		struct value item = {value.doc->items[i], path};
+
+		snprintf(path, sizeof(path), "%s.%.60s", value.path, item.doc->key);
+		if (scalar(d, item, "a label's value") < 0)
+			return -1;
+		*ARENA_PUSH(d->arena, labels->items, &labels->n) =
+			(struct label){item.doc->key, item.doc->text};
+	}
+	return 0;
+}
+
+/* A path or similar that ends up in files of other programs. */
+static int decode_absolute_path(struct decoder *d, struct value value, void *into)
+{
+	if (scalar(d, value, "an absolute path") < 0)
+		return -1;
+	if (value.doc->text[0] != '/' || strlen(value.doc->text) > 100 ||
+		strpbrk(value.doc->text, "\"\\\n\r\t"))
+		return fail_expected(d, value, "an absolute path of at most 100 characters");
+	*(const char **)into = value.doc->text;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- not yet */
+
+/* A key of the contract whose feature this version lacks.  Refused where going on
+ * without it would be less safe than the writer thinks ... */
+static int refuse_unavailable(struct decoder *d, struct value value, void *into)
+{
+	(void)into;
+	return fail(d, value, "not available in roost " PACKAGE_VERSION);
+}
+
+/* ... and warned of where it is only missed. */
+static int warn_unavailable(struct decoder *d, struct value value, void *into)
+{
+	(void)into;
+	warn(d, value, "not available in roost " PACKAGE_VERSION ", ignored");
+	return 0;
+}
+
+static int decode_masquerade_enabled(struct decoder *d, struct value value, void *into)
+{
+	bool enabled;
+
+	(void)into;
+	if (decode_bool(d, value, &enabled) < 0)
+		return -1;
+	if (enabled)
+		warn(d, value, "masquerading is not available in roost " PACKAGE_VERSION
+			       ": pods leave the cluster with their own addresses");
+	return 0;
+}
+
+static int decode_masquerade(struct decoder *d, struct value value, void *into)
+{
+	struct prefixes except = {0};
+	static const struct field fields[] = {
+		{"enabled", decode_masquerade_enabled, 0, false},
+		{"except", decode_prefixes, 0, false},
+	};
+
+	(void)into;
+	return DECODE_MAP(d, value, fields, &except);
+}
+
+/* ---------------------------------------------------------------- session */
+
+static int decode_hold_time(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	/* RFC 4271 4.2: at least 3 seconds; 0 (no keepalives at all) is refused. */
+	if (number(d, value, 3, 65535, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_keepalive_time(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 1, 21845, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_restart_time(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 1, 4095, &n) < 0) /* RFC 4724 3: 12 bits */
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_graceful_restart(struct decoder *d, struct value value, void *into)
+{
+	struct session *session = into;
+	static const struct field fields[] = {
+		{"enabled", decode_bool, offsetof(struct session, graceful_restart.enabled), false},
+		{"restartTime", decode_restart_time,
+			offsetof(struct session, graceful_restart.restart_time), false},
+	};
+
+	return DECODE_MAP(d, value, fields, session);
+}
+
+#define SESSION_FIELDS(base)                                                                       \
+	{"holdTime", decode_hold_time, (base) + offsetof(struct session, hold_time), false},       \
+		{"keepaliveTime", decode_keepalive_time,                                           \
+			(base) + offsetof(struct session, keepalive_time), false},                 \
+		{"bfd", decode_bool, (base) + offsetof(struct session, bfd), false},               \
+		{"gracefulRestart", decode_graceful_restart, (base), false},                       \
+		{"password", refuse_unavailable, 0, false},                                        \
+		{"passwordFile", refuse_unavailable, 0, false}
+
+static int check_times(struct decoder *d, struct value value, const struct session *session)
+{
+	if (session->keepalive_time * 3 > session->hold_time)
+		return fail(d, value,
+			"keepaliveTime %u is more than a third of holdTime %u (RFC 4271 section 10)",
+			session->keepalive_time, session->hold_time);
+	return 0;
+}
+
+/* holdTime alone moves the default keepaliveTime with it. */
+static void default_keepalive(const struct doc *map, struct session *session)
+{
+	if (doc_get(map, "holdTime") && !doc_get(map, "keepaliveTime"))
+		session->keepalive_time = session->hold_time / 3;
+}
+
+static int decode_session(struct decoder *d, struct value value, void *into)
+{
+	struct session *session = into;
+	static const struct field fields[] = {SESSION_FIELDS(0)};
+
+	if (DECODE_MAP(d, value, fields, session) < 0)
+		return -1;
+	default_keepalive(value.doc, session);
+	return check_times(d, value, session);
+}
+
+/* ---------------------------------------------------------------- cluster */
+
+static int decode_topology(struct decoder *d, struct value value, void *into)
+{
+	enum topology *topology = into;
+
+	if (scalar(d, value, "mesh or none") < 0)
+		return -1;
+	if (strcmp(value.doc->text, "mesh") == 0)
+		*topology = TOPOLOGY_MESH;
+	else if (strcmp(value.doc->text, "none") == 0)
+		*topology = TOPOLOGY_NONE;
+	else if (strcmp(value.doc->text, "reflector") == 0)
+		return fail(d, value, "reflector is not available in roost " PACKAGE_VERSION
+				      "; mesh and none are");
+	else
+		return fail_expected(d, value, "mesh or none");
+	return 0;
+}
+
+static int check_cluster_pod_cidrs(struct decoder *d, struct value value)
+{
+	const struct prefixes *cidrs = &d->cluster->pod_cidrs;
+	char a[PREFIX_TEXT_MAX], b[PREFIX_TEXT_MAX];
+
+	if (cidrs->n == 0)
+		return fail(d, value, "expected at least one podCIDR, got an empty list");
+	for (size_t i = 1; i < cidrs->n; i++)
+		for (size_t j = 0; j < i; j++)
+			if (prefix_overlaps(&cidrs->items[i], &cidrs->items[j]))
+				return fail(d, value, "%s overlaps %s",
+					prefix_format(&cidrs->items[i], a),
+					prefix_format(&cidrs->items[j], b));
+	return 0;
+}
+
+static int decode_cluster_section(struct decoder *d, struct value value, void *into)
+{
+	static const struct field fields[] = {
+		{"name", decode_name, offsetof(struct cluster, name), true},
+		{"asNumber", decode_as_number, offsetof(struct cluster, as_number), true},
+		{"podCIDRs", decode_pod_cidrs, offsetof(struct cluster, pod_cidrs), true},
+		{"topology", decode_topology, offsetof(struct cluster, topology), false},
+		{"serviceCIDRs", refuse_unavailable, 0, false},
+	};
+
+	if (DECODE_MAP(d, value, fields, into) < 0)
+		return -1;
+	return check_cluster_pod_cidrs(d,
+		(struct value){doc_get(value.doc, "podCIDRs"), "cluster.podCIDRs"});
+}
+
+/* ---------------------------------------------------------------- nodes */
+
+static int decode_node_address(struct decoder *d, struct value value, void *into)
+{
+	struct addr addr, *address = into;
+
+	if (decode_address(d, value, &addr) < 0)
+		return -1;
+	address += family_of(&addr);
+	if (address->family)
+		return fail(d, value, "a second %s address; one of each family is used",
+			family_name(family_of(&addr)));
+	*address = addr;
+	return 0;
+}
+
+static int decode_node_addresses(struct decoder *d, struct value value, void *into)
+{
+	if (decode_list(d, value, FAMILIES, decode_node_address, into) < 0)
+		return -1;
+	if (value.doc->n_items == 0)
+		return fail(d, value, "expected at least one address, got an empty list");
+	return 0;
+}
+
+static int decode_node(struct decoder *d, struct value value, void *into)
+{
+	struct cluster *cluster = into;
+	struct node *node = ARENA_PUSH(d->arena, cluster->nodes, &cluster->n_nodes);
+	static const struct field fields[] = {
+		{"name", decode_name, offsetof(struct node, name), true},
+		{"addresses", decode_node_addresses, offsetof(struct node, address), true},
+		{"podCIDRs", decode_pod_cidrs, offsetof(struct node, pod_cidrs), false},
+		{"labels", decode_labels, offsetof(struct node, labels), false},
+		{"asNumber", decode_as_number, offsetof(struct node, as_number), false},
+		{"reflector", refuse_unavailable, 0, false},
+	};
+
+	return DECODE_MAP(d, value, fields, node);
+}
+
+static int decode_nodes(struct decoder *d, struct value value, void *into)
+{
+	return decode_list(d, value, DECODE_MAX_NODES, decode_node, into);
+}
+
+/* ---------------------------------------------------------------- peers */
+
+static int decode_export_item(struct decoder *d, struct value value, void *into)
+{
+	static const struct {
+		const char *name;
+		enum export bit;
+	} known[] = {
+		{"pods", EXPORT_PODS},
+		{"cluster", EXPORT_CLUSTER},
+		{"default", EXPORT_DEFAULT},
+	};
+
+	if (scalar(d, value, "pods, cluster or default") < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (strcmp(value.doc->text, known[i].name) == 0) {
+			*(unsigned *)into |= known[i].bit;
+			return 0;
+		}
+	if (strcmp(value.doc->text, "services") == 0)
+		return refuse_unavailable(d, value, into);
+	return fail_expected(d, value, "pods, cluster or default");
+}
+
+static int decode_export(struct decoder *d, struct value value, void *into)
+{
+	*(unsigned *)into = 0;
+	return decode_list(d, value, 8, decode_export_item, into);
+}
+
+static int decode_peer(struct decoder *d, struct value value, void *into)
+{
+	struct cluster *cluster = into;
+	struct peer *peer = ARENA_PUSH(d->arena, cluster->peers, &cluster->n_peers);
+	static const struct field fields[] = {
+		{"name", decode_name, offsetof(struct peer, name), true},
+		{"address", decode_address, offsetof(struct peer, address), true},
+		{"asNumber", decode_as_number, offsetof(struct peer, as_number), true},
+		{"nodeSelector", decode_labels, offsetof(struct peer, node_selector), false},
+		{"import", decode_prefixes, offsetof(struct peer, import), false},
+		{"export", decode_export, offsetof(struct peer, export), false},
+		SESSION_FIELDS(offsetof(struct peer, session)),
+	};
+
+	peer->export = EXPORT_PODS;
+	peer->import_default = !doc_get(value.doc, "import");
+	peer->session = cluster->session;
+	if (DECODE_MAP(d, value, fields, peer) < 0)
+		return -1;
+	default_keepalive(value.doc, &peer->session);
+	return check_times(d, value, &peer->session);
+}
+
+static int decode_peers(struct decoder *d, struct value value, void *into)
+{
+	return decode_list(d, value, 256, decode_peer, into);
+}
+
+/* ---------------------------------------------------------------- cni, bird, agent */
+
+static int decode_cni_mode(struct decoder *d, struct value value, void *into)
+{
+	enum cni_mode *mode = into;
+
+	if (scalar(d, value, "bridge or routed") < 0)
+		return -1;
+	if (strcmp(value.doc->text, cni_mode_name(CNI_MODE_BRIDGE)) == 0)
+		*mode = CNI_MODE_BRIDGE;
+	else if (strcmp(value.doc->text, cni_mode_name(CNI_MODE_ROUTED)) == 0)
+		*mode = CNI_MODE_ROUTED;
+	else
+		return fail_expected(d, value, "bridge or routed");
+	return 0;
+}
+
+static int decode_interface_name(struct decoder *d, struct value value, void *into)
+{
+	const char *text = value.doc->text;
+
+	if (scalar(d, value, "an interface name") < 0)
+		return -1;
+	if (!name_is_valid(text) || strlen(text) > 15)
+		return fail_expected(d, value, "an interface name of 1 to 15 characters");
+	*(const char **)into = text;
+	return 0;
+}
+
+static int decode_mtu(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n = 0;
+
+	if (value.doc->type != DOC_SCALAR || strcmp(value.doc->text, "auto") != 0) {
+		if (number(d, value, 1280, 65535, &n) < 0) /* RFC 8200 5: IPv6 needs 1280 */
+			return -1;
+	}
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_cni(struct decoder *d, struct value value, void *into)
+{
+	static const struct field fields[] = {
+		{"mode", decode_cni_mode, offsetof(struct cni, mode), false},
+		{"bridge", decode_interface_name, offsetof(struct cni, bridge), false},
+		{"mtu", decode_mtu, offsetof(struct cni, mtu), false},
+		{"binDir", decode_absolute_path, offsetof(struct cni, bin_dir), false},
+		{"confDir", decode_absolute_path, offsetof(struct cni, conf_dir), false},
+		{"masquerade", decode_masquerade, 0, false},
+	};
+
+	return DECODE_MAP(d, value, fields, into);
+}
+
+static int decode_confirm_timeout(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 5, 3600, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_bird(struct decoder *d, struct value value, void *into)
+{
+	static const struct field fields[] = {
+		{"socket", decode_absolute_path, offsetof(struct cluster, bird.socket), false},
+		{"confirmTimeout", decode_confirm_timeout,
+			offsetof(struct cluster, bird.confirm_timeout), false},
+	};
+
+	return DECODE_MAP(d, value, fields, into);
+}
+
+/* "127.0.0.1:9472", "[::1]:9472", or "" for none. */
+static int decode_listen_address(struct decoder *d, struct value value, void *into)
+{
+	const char *expected = "address:port such as 127.0.0.1:9472, or \"\" for none";
+	const char *text = value.doc->text, *colon, *end;
+	char host[ADDR_TEXT_MAX + 2];
+	struct addr addr;
+	bool brackets;
+	size_t len;
+
+	if (scalar(d, value, expected) < 0)
+		return -1;
+	*(const char **)into = text;
+	if (!*text)
+		return 0;
+	colon = strrchr(text, ':');
+	len = colon ? (size_t)(colon - text) : 0;
+	if (len == 0 || len >= sizeof(host))
+		return fail_expected(d, value, expected);
+	snprintf(host, sizeof(host), "%.*s", (int)len, text);
+	brackets = host[0] == '[' && host[len - 1] == ']';
+	if (brackets) {
+		host[len - 1] = '\0';
+		memmove(host, host + 1, len - 1);
+	}
+	end = colon + 1;
+	if (!addr_parse(host, &addr) || brackets != (family_of(&addr) == IPV6) ||
+		strlen(end) > 5 || !*end || strspn(end, "0123456789") != strlen(end) ||
+		atoi(end) < 1 || atoi(end) > 65535)
+		return fail_expected(d, value, expected);
+	return 0;
+}
+
+static int decode_agent(struct decoder *d, struct value value, void *into)
+{
+	static const struct field fields[] = {
+		{"socket", decode_absolute_path, offsetof(struct cluster, agent.socket), false},
+		{"metrics", decode_listen_address, offsetof(struct cluster, agent.metrics), false},
+		{"maxWithdraw", warn_unavailable, 0, false},
+	};
+
+	return DECODE_MAP(d, value, fields, into);
+}
+
+/* ---------------------------------------------------------------- the whole */
+
+static const struct cluster defaults = {
+	.topology = TOPOLOGY_MESH,
+	.session = {.hold_time = 90, .keepalive_time = 30,
+		.graceful_restart = {.enabled = true, .restart_time = 120}},
+	.cni = {.bridge = "roost0", .bin_dir = ROOST_CNI_BIN_DIR, .conf_dir = "/etc/cni/net.d"},
+	.bird = {.socket = "/run/bird/bird.ctl", .confirm_timeout = 30},
+	.agent = {.socket = "/run/roost/roostd.sock", .metrics = "127.0.0.1:9472"},
+};
+
+static const struct field top_fields[] = {
+	{"cluster", decode_cluster_section, 0, true},
+	{"nodes", decode_nodes, 0, false},
+	{"peers", decode_peers, 0, false},
+	{"session", decode_session, offsetof(struct cluster, session), false},
+	{"cni", decode_cni, offsetof(struct cluster, cni), false},
+	{"bird", decode_bird, 0, false},
+	{"agent", decode_agent, 0, false},
+	{"kubernetes", refuse_unavailable, 0, false},
+};
+
+/* A selector that fits nobody is a slip of the pen, as a rule. */
+static void warn_of_idle_peers(struct decoder *d, const struct doc *root)
+{
+	const struct cluster *cluster = d->cluster;
+
+	for (size_t i = 0; i < cluster->n_peers; i++) {
+		const struct labels *selector = &cluster->peers[i].node_selector;
+		bool chosen = false;
+		char path[64];
+
+		for (size_t j = 0; j < cluster->n_nodes && !chosen; j++)
+			chosen = labels_match(selector, &cluster->nodes[j].labels);
+		snprintf(path, sizeof(path), "peers[%zu].nodeSelector", i);
+		if (!chosen)
+			warn(d, (struct value){doc_find(root, path), path},
+				"no node has these labels, so none speaks to this router");
+	}
+}
+
+/* A node without an asNumber of its own has the cluster's. */
+static void default_as_numbers(struct cluster *cluster)
+{
+	for (size_t i = 0; i < cluster->n_nodes; i++)
+		if (!cluster->nodes[i].as_number)
+			cluster->nodes[i].as_number = cluster->as_number;
+}
+
+static int decode_top(struct decoder *d, const struct doc *root)
+{
+	struct value top = {root, ""};
+	const struct doc *session;
+
+	if (root->type != DOC_MAP)
+		return fail_expected(d, top, "a map with cluster, nodes, peers, ...");
+	/* Peers start from `session`, wherever in the file it stands. */
+	session = doc_get(root, "session");
+	if (session && decode_session(d, (struct value){session, "session"},
+			       &d->cluster->session) < 0)
+		return -1;
+	if (DECODE_MAP(d, top, top_fields, d->cluster) < 0)
+		return -1;
+	if (d->cluster->n_nodes == 0)
+		return fail(d, top, "nodes is missing or empty");
+	default_as_numbers(d->cluster);
+	warn_of_idle_peers(d, root);
+	return 0;
+}
+
+int decode_cluster(const char *name, const char *text, size_t len, struct arena *arena,
+	struct cluster **out, struct err *err)
+{
+	struct cluster *cluster = arena_alloc(arena, sizeof(*cluster));
+	struct decoder d = {name, arena, cluster, err};
+	struct problem problem;
+	struct doc *root;
+
+	*cluster = defaults;
+	if (len > DECODE_MAX_BYTES)
+		return err_set(err, EFBIG, "%s: larger than %u bytes", name, DECODE_MAX_BYTES);
+	if (doc_parse(name, text, len, arena, &root, err) < 0 || decode_top(&d, root) < 0)
+		return -1;
+	if (cluster_check(cluster, &problem) < 0)
+		return fail(&d, (struct value){doc_find(root, problem.path), problem.path}, "%s",
+			problem.text);
+	*out = cluster;
+	return 0;
+}

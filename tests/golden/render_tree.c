@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* render_tree -- renders for the golden tests, with nothing of a daemon around it.
+ *
+ *	render_tree FILE                              the names of the nodes
+ *	render_tree FILE NODE TEMPLATES SNIPPETS OUT  NODE's files, below the folder OUT */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "bird/render.h"
+#include "model/decode.h"
+
+static int write_tree(const struct fileset *files, const char *dir, struct err *err)
+{
+	for (size_t i = 0; i < files->n; i++) {
+		const struct file_text *file = &files->items[i];
+		char path[4096];
+
+		if (snprintf(path, sizeof(path), "%s/%s", dir, file->name) >= (int)sizeof(path))
+			return err_set(err, 1, "%s: path too long", dir);
+		if (file_create(path, file->text, file->len, 0644, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int render_tree(const struct cluster *cluster, char **argv, struct arena *arena,
+	struct err *err)
+{
+	const struct node *self = cluster_find_node(cluster, argv[2]);
+	struct fileset templates = {0}, snippets = {0};
+	struct rendered rendered;
+
+	if (!self)
+		return err_set(err, 1, "no node %s", argv[2]);
+	if (fileset_read_dir(&templates, arena, argv[3], "", err) < 0 ||
+		fileset_read_dir(&snippets, arena, argv[4], "bird.d/", err) < 0 ||
+		render(cluster, self, &templates, &snippets, arena, &rendered, err) < 0)
+		return -1;
+	return write_tree(&rendered.files, argv[5], err);
+}
+
+static int run(int argc, char **argv, struct arena *arena, struct err *err)
+{
+	const char *slash = strrchr(argv[1], '/');
+	_cleanup_buf_ struct buf text = {0};
+	struct cluster *cluster;
+
+	if (file_read(argv[1], DECODE_MAX_BYTES, &text, err) < 0 ||
+		decode_cluster(slash ? slash + 1 : argv[1], buf_text(&text), text.len, arena,
+			&cluster, err) < 0)
+		return -1;
+	if (argc == 6)
+		return render_tree(cluster, argv, arena, err);
+	for (size_t i = 0; i < cluster->n_nodes; i++)
+		puts(cluster->nodes[i].name);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct err err;
+
+	if (argc != 2 && argc != 6) {
+		fprintf(stderr, "usage: render_tree FILE [NODE TEMPLATES SNIPPETS OUT]\n");
+		return 2;
+	}
+	if (run(argc, argv, &arena, &err) < 0) {
+		fprintf(stderr, "render_tree: %s\n", err.msg);
+		return 1;
+	}
+	return 0;
+}

@@ -1,0 +1,535 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The lease store lost, damaged, full, of another boot, or of another plugin.
+
+Whatever happens to the file, an address whose owner's link exists is never given to
+another, and pods can be made."""
+
+import os
+import random
+import shutil
+import struct
+
+import pytest
+
+from cniharness import Host, find_plugin, is_sanitized
+
+IO, CONFIG, TRY_LATER, UNAVAILABLE, EXISTS, DIFFERS = 5, 7, 11, 50, 100, 102
+
+SLOT = 256
+MASK = (1 << 64) - 1
+PRIME = 0x100000001b3
+
+
+@pytest.fixture
+def host():
+    with Host() as one:
+        yield one
+
+
+def path(host, name="leases"):
+    return f"{host.data_dir}/pods/{name}"
+
+
+def read(host):
+    with open(path(host), "rb") as file:
+        return file.read()
+
+
+def write(host, data, name="leases"):
+    with open(path(host, name), "wb") as file:
+        file.write(data)
+
+
+def damage(host, offset, data):
+    with open(path(host), "r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+# ---------------------------------------------------------------- bytes as cni/lease.c has them
+
+def with_header(data, offset, field):
+    """The store with a field of its header changed, by somebody who knows the checksum."""
+    header = data[:offset] + field + data[offset + len(field):SLOT - 8]
+    total = 0xcbf29ce484222325
+    for byte in header:
+        total = (total ^ byte) * PRIME & MASK
+    return header + struct.pack("=Q", total) + data[SLOT:]
+
+
+def with_time(data, index, time_ns):
+    """The store with another time in one slot."""
+    at = SLOT * (index + 1)
+    slot = data[at + 8:at + SLOT - 8] + struct.pack("=Q", time_ns)
+    words = (0,) + struct.unpack("=31Q", slot)
+    sums = [1, 2, 3, 4]
+    for i in range(0, 32, 4):
+        for k in range(4):
+            sums[k] = (sums[k] ^ words[i + k]) * PRIME & MASK
+    for k in range(1, 4):
+        sums[0] = (sums[0] ^ sums[k]) * PRIME & MASK
+    return data[:at] + struct.pack("=Q", sums[0]) + slot + data[at + SLOT:]
+
+
+def age(host, *containers):
+    """Makes leases as old as the machine."""
+    data = read(host)
+    for i, lease in enumerate(host.leases()):
+        if lease.container in containers:
+            data = with_time(data, i, 1)
+    write(host, data)
+
+
+# ---------------------------------------------------------------- lost
+
+def said(reply):
+    return [line for line in reply.err.splitlines() if "lease store" in line]
+
+
+def test_a_store_that_vanished_is_made_from_the_links(host):
+    before = {}
+    for container in ("c1", "c2", "c3"):
+        host.add(container)
+    before = host.held()
+    shutil.rmtree(host.data_dir)
+    reply = host.call("ADD", "c4", host.pod())
+    assert reply.code == 0, reply
+    assert len(said(reply)) == 1 and "3 links" in said(reply)[0]
+    assert reply.json["ips"][0]["address"] == "10.244.1.5/24"
+    assert host.held() == {**before, "c4": ("10.244.1.5", "fd00:10:244:1::5")}
+    assert not said(host.call("ADD", "c5", host.pod()))     # once
+    for container in ("c1", "c2", "c3", "c4", "c5"):
+        host.delete(container)
+    host.assert_nothing_left()
+
+
+def test_links_of_other_networks_are_none_of_its_business(host):
+    host.add("c1", conf=host.conf(name="other", bridge="br2"))
+    host.add("c1", conf=host.conf(name="pod", bridge="br3"))
+    host.namespace.run("ip", "link", "add", "stray", "type", "bridge")
+    host.namespace.run("ip", "link", "set", "stray", "alias", "roost pods c9 eth0 10.244.1.9")
+    reply = host.call("ADD", "c1", host.pod())
+    assert reply.code == 0 and not said(reply)
+    assert host.held() == {"c1": ("10.244.1.2", "fd00:10:244:1::2")}
+
+
+def test_an_add_of_a_pod_that_is_there_is_refused_with_a_store_made_anew(host):
+    host.add("c1")
+    os.unlink(path(host))
+    assert host.call("ADD", "c1", host.pod()).error == EXISTS
+    assert host.held() == {"c1": ("10.244.1.2", "fd00:10:244:1::2")}
+
+
+def test_names_too_long_for_an_alias_with_all_addresses_stop_a_lost_store(host):
+    """The link does not tell the second address, so nobody can know it is free."""
+    name = "n" * 79
+    conf = host.conf(name=name)
+    container = "c" * 151
+    host.add(container, conf=conf)
+    store = f"{host.data_dir}/{name}/leases"
+    data = open(store, "rb").read()
+    os.unlink(store)
+    reply = host.call("ADD", "c2", host.pod(), conf=conf)
+    assert reply.error == IO and container in reply.json["msg"]
+    with open(store, "wb") as file:     # sound, but for what is behind the end
+        file.write(data + b"x")
+    assert host.add("c2", conf=conf)["ips"][1]["address"] == "fd00:10:244:1::3/64"
+
+
+# ---------------------------------------------------------------- damaged
+
+@pytest.fixture
+def full():
+    """A /29 with all of its five addresses taken: whoever gets one gets one twice."""
+    with Host() as one:
+        conf = one.conf(subnets=["10.244.1.0/29"])
+        for i in range(5):
+            one.add(f"c{i}", conf=conf)
+        yield one, conf
+
+
+def assert_still_full(one, conf, where):
+    reply = one.call("ADD", "more", one.pods[0], conf=conf)
+    assert reply.error == TRY_LATER and "all 5 addresses are in use" in reply.json["msg"], where
+    assert one.held() == {f"c{i}": (f"10.244.1.{i + 2}",) for i in range(5)}, where
+
+
+def test_a_store_cut_off_anywhere_gives_no_address_twice(full):
+    one, conf = full
+    whole = read(one)
+    lengths = range(len(whole) + 1)
+    for length in lengths[::7] if is_sanitized(one.plugin) else lengths:
+        write(one, whole[:length])
+        assert_still_full(one, conf, length)
+
+
+def test_a_thousand_flipped_bits_give_no_address_twice(full):
+    one, conf = full
+    whole = read(one)
+    draw = random.Random(1)
+    for _ in range(150 if is_sanitized(one.plugin) else 1000):
+        bit = draw.randrange(len(whole) * 8)
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        write(one, data)
+        assert_still_full(one, conf, bit)
+        assert read(one) != data, bit
+        with open(path(one, "leases.damaged"), "rb") as file:
+            assert file.read() == data
+
+
+def test_garbage_of_any_size_gives_no_address_twice(full):
+    one, conf = full
+    draw = random.Random(2)
+    for size in (1, 100, 256, 300, 4096, 256 * 65540):
+        write(one, draw.randbytes(size))
+        assert_still_full(one, conf, size)
+    write(one, b"\0" * 4096)
+    assert_still_full(one, conf, "zeros")
+
+
+def test_what_is_sound_is_kept_even_without_a_link(host):
+    """Another ADD may just have taken its lease and be about to make its link."""
+    host.add("c1")
+    host.add("c2")
+    host.namespace.run("ip", "link", "delete", host.veths()[0])
+    host.namespace.run("ip", "link", "delete", host.veths()[0])
+    damage(host, SLOT + 100, b"\xff\xff\xff")
+    reply = host.call("ADD", "c3", host.pod())
+    assert reply.code == 0 and "1 sound leases, 0 links" in reply.err
+    assert host.held() == {"c2": ("10.244.1.3", "fd00:10:244:1::3"),
+                           "c3": ("10.244.1.2", "fd00:10:244:1::2")}
+
+
+@pytest.mark.parametrize("command", ["DEL", "GC"])
+def test_a_damaged_store_is_mended_by_whoever_comes_first(host, command):
+    for container in ("c1", "c2", "c3"):
+        host.add(container)
+    damage(host, SLOT + 100, b"\xff\xff\xff")
+    if command == "DEL":
+        reply = host.call("DEL", "c1")
+    else:
+        reply = host.call("GC", conf=host.conf(**{"cni.dev/valid-attachments": [
+            {"containerID": name, "ifname": "eth0"} for name in ("c2", "c3")]}))
+    assert reply.code == 0 and "was damaged" in reply.err, reply
+    assert set(host.held()) == {"c2", "c3"} and len(host.veths()) == 2
+    assert host.add("c4")["ips"][0]["address"].startswith("10.244.1.")
+    assert len(set(host.held().values())) == 3
+
+
+def test_status_of_a_damaged_store_is_good_and_changes_nothing(host):
+    host.add("c1")
+    damage(host, 3, b"\xff")
+    before = read(host)
+    assert host.call("STATUS").code == 0
+    assert read(host) == before
+
+
+def test_check_finds_its_lease_beside_a_damaged_one(host):
+    host.add("c1")
+    pod = host.pod()
+    result = host.add("c2", pod)
+    damage(host, SLOT + 100, b"\xff")
+    assert host.call("CHECK", "c2", pod, conf=host.conf(prevResult=result)).code == 0
+    damage(host, 2 * SLOT + 100, b"\xff")
+    assert host.call("CHECK", "c2", pod, conf=host.conf(prevResult=result)).error == IO
+
+
+def test_a_store_that_cannot_be_made_anew_is_an_error(host):
+    host.add("c1")
+    write(host, b"garbage")
+    os.mkdir(path(host, "leases.new"))
+    for command in ("ADD", "DEL"):
+        assert host.call(command, "c2", host.pod()).error == IO
+    assert read(host) == b"garbage"
+    os.rmdir(path(host, "leases.new"))
+    os.symlink("/etc/passwd", path(host, "leases.new"))
+    host.add("c2")
+    assert set(host.held()) == {"c1", "c2"}
+
+
+def test_under_another_plugins_type_no_link_tells_anything_and_nothing_is_guessed(host):
+    """As IPAM plugin of somebody else: its pods have links that say nothing to us."""
+    conf = host.conf(subnets=["10.244.1.0/29"], type="bridge")
+    for i in range(5):
+        host.add(f"c{i}", conf=conf)
+    assert host.veths() == []
+    age(host, *(f"c{i}" for i in range(5)))
+    assert host.call("ADD", "c5", host.pod(), conf=conf).error == TRY_LATER
+    host.delete("c4", conf=conf)
+    damage(host, SLOT + 100, b"\xff")
+    before = read(host)
+    assert host.call("ADD", "c5", host.pod(), conf=conf).error == IO
+    assert host.call("STATUS", conf=conf).error == UNAVAILABLE
+    assert read(host) == before
+    reply = host.call("DEL", "c0", conf=conf)
+    assert reply.code == 0 and "may still be in it" in reply.err
+    host.delete("c1", conf=conf)
+    assert host.call("ADD", "c5", host.pod(), conf=conf).error == IO
+
+
+def test_what_is_no_file_is_not_touched(host):
+    os.makedirs(host.data_dir + "/pods")
+    for make in (lambda: os.symlink("/etc/passwd", path(host)), lambda: os.mkfifo(path(host)),
+                 lambda: os.mkdir(path(host))):
+        make()
+        assert host.call("ADD", "c1", host.pod()).error == IO
+        shutil.rmtree(path(host)) if os.path.isdir(path(host)) else os.unlink(path(host))
+    assert host.veths() == []
+
+
+def test_the_store_of_a_newer_roost_is_refused_and_left_alone(host):
+    host.add("c1")
+    newer = with_header(read(host), 8, struct.pack("=I", 99))
+    write(host, newer)
+    for command in ("ADD", "DEL"):
+        reply = host.call(command, "c2", host.pod())
+        assert reply.error == IO and "version 99" in reply.json["msg"]
+    assert read(host) == newer
+
+
+# ---------------------------------------------------------------- another boot
+
+def reboot(host):
+    """What a reboot leaves when dataDir is on a disk: no link, and another boot's file."""
+    for veth in host.veths():
+        host.namespace.run("ip", "link", "delete", veth)
+    write(host, with_header(read(host), 16, b"0" * 8))
+
+
+def test_the_store_of_another_boot_is_emptied(host):
+    host.add("c1")
+    reboot(host)
+    reply = host.call("ADD", "c2", host.pod())
+    assert reply.code == 0 and not said(reply)
+    assert host.held() == {"c2": ("10.244.1.2", "fd00:10:244:1::2")}
+
+
+def test_after_a_reboot_del_and_gc_of_what_was_succeed(host):
+    host.add("c1")
+    host.add("c2")
+    reboot(host)
+    host.delete("c1", netns="")
+    host.add("c3")      # has the address of c1 now
+    host.delete("c1", netns="")
+    host.delete("c2", netns="/run/netns/gone")
+    assert host.held() == {"c3": ("10.244.1.2", "fd00:10:244:1::2")}
+    assert len(host.veths()) == 1
+    assert host.call("GC", conf=host.conf(**{"cni.dev/valid-attachments": []})).code == 0
+    host.assert_nothing_left()
+
+
+# ---------------------------------------------------------------- DEL of what is odd
+
+ODD_NAMESPACES = {
+    "none": "", "a path that is gone": "/run/netns/gone", "a file": "/etc/passwd",
+    "a folder": "/", "a device": "/dev/null", "a namespace of another kind": "/proc/1/ns/mnt",
+}
+
+
+@pytest.mark.parametrize("netns", ODD_NAMESPACES.values(), ids=ODD_NAMESPACES)
+def test_del_succeeds_whatever_the_namespace_is(host, netns):
+    host.add("c1")
+    host.delete("c1", netns)
+    host.assert_nothing_left()
+    host.delete("c1", netns)
+    host.delete("never-seen", netns)
+
+
+def test_del_succeeds_when_the_namespace_died_before(host):
+    pod = host.pod()
+    host.add("c1", pod)
+    gone = pod.path
+    pod.close()
+    host.delete("c1", gone)
+    host.assert_nothing_left()
+
+
+def test_del_does_not_touch_the_pod_that_has_the_address_or_the_namespace_now(host):
+    conf = host.conf(subnets=["10.244.1.0/30"])
+    pod = host.pod()
+    host.add("old", pod, conf=conf)
+    host.delete("old", pod, conf=conf)
+    host.add("new", pod, conf=conf)     # the same address, the same namespace
+    host.delete("old", pod, conf=conf)
+    assert host.held() == {"new": ("10.244.1.2",)}
+    assert len(host.veths()) == 1 and "eth0" in pod.links()
+
+
+def test_a_del_that_could_not_release_says_so(host):
+    host.add("c1")
+    read_only = ["unshare", "-m", "sh", "-c",
+                 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"']
+    reply = host.call("DEL", "c1", prefix=[*read_only, host.data_dir])
+    assert reply.error == IO and set(host.held()) == {"c1"}
+    host.delete("c1")
+    host.assert_nothing_left()
+
+
+# ---------------------------------------------------------------- GC without leases
+
+def test_gc_removes_links_whose_lease_was_lost(host):
+    for container in ("c1", "c2", "c3"):
+        host.add(container)
+    host.add("c1", conf=host.conf(name="other", bridge="br2", subnets=["10.9.0.0/24"]))
+    os.unlink(path(host))
+    valid = [{"containerID": "c2", "ifname": "eth0"}]
+    reply = host.call("GC", conf=host.conf(**{"cni.dev/valid-attachments": valid}))
+    assert (reply.code, reply.out) == (0, ""), reply
+    assert len(host.veths()) == 2       # c2, and the other network's
+    assert host.add("c4")["ips"][0]["address"] == "10.244.1.2/24"
+    assert set(host.held()) == {"c2", "c4"}
+    shutil.rmtree(host.data_dir)
+    assert host.call("GC", conf=host.conf(**{"cni.dev/valid-attachments": []})).code == 0
+    assert len(host.veths()) == 1
+
+
+# ---------------------------------------------------------------- used up
+
+def test_a_full_range_gets_back_what_has_had_no_link_for_five_minutes(full):
+    one, conf = full
+    for container in ("c1", "c3"):
+        host_end = next(name for name, link in one.namespace.links().items()
+                        if link.get("ifalias", "").startswith(f"roost pods {container} "))
+        one.namespace.run("ip", "link", "delete", host_end)
+    age(one, "c0", "c1", "c2", "c4")
+    # c3 has no link either, but may be an ADD that is under way.
+    assert one.call("STATUS", conf=conf).code == 0
+    assert set(one.held()) == {"c0", "c1", "c2", "c3", "c4"}
+    reply = one.call("ADD", "c5", one.pod(), conf=conf)
+    assert reply.code == 0 and "reclaimed 1 " in reply.err
+    assert reply.json["ips"][0]["address"] == "10.244.1.3/29"
+    assert set(one.held()) == {"c0", "c2", "c3", "c4", "c5"}
+    assert one.call("ADD", "c6", one.pod(), conf=conf).error == TRY_LATER
+    assert one.call("STATUS", conf=conf).error == UNAVAILABLE
+    one.delete("c1", conf=conf)
+    assert one.held()["c5"] == ("10.244.1.3",)
+
+
+def test_a_24_full_and_churned_leaks_nothing():
+    count = 60 if is_sanitized(find_plugin()) else 253
+    with Host() as one:
+        conf = one.conf(subnets=["10.244.1.0/24" if count == 253 else "10.244.1.0/26"])
+        spare = 0
+        while one.call("STATUS", conf=conf).code == 0:
+            one.add(f"c{spare}", conf=conf)
+            spare += 1
+        assert spare >= count
+        live = {f"c{i}": one.pods[i] for i in range(spare)}
+        everything = {a for pair in one.held().values() for a in pair}
+        size = os.path.getsize(path(one))
+        draw = random.Random(3)
+        for i in range(spare):
+            old = draw.choice(sorted(live))
+            pod = live.pop(old)
+            freed = one.held()[old]
+            one.delete(old, pod, conf=conf)
+            live[f"d{i}"] = pod
+            result = one.add(f"d{i}", pod, conf=conf)
+            assert result["ips"][0]["address"].startswith(freed[0] + "/")
+            assert one.call("ADD", "more", one.pods[0], ifname="net9",
+                            conf=conf).error == TRY_LATER
+        assert {a for pair in one.held().values() for a in pair} == everything
+        assert set(one.held()) == set(live)
+        assert len(one.veths()) == spare and os.path.getsize(path(one)) == size
+        for names in (sorted(live)[i:i + 25] for i in range(0, spare, 25)):
+            running = [one.start("DEL", name, live[name], conf=conf) for name in names]
+            assert not [r for r in map(one.finish, running) if r.code]
+        one.assert_nothing_left()
+        assert one.namespace.routes().keys() <= {"10.244.1.0/24", "10.244.1.0/26"}
+
+
+# ---------------------------------------------------------------- moved over from host-local
+
+def host_local(host, **records):
+    """A folder as host-local keeps it; {"a10_244_1_2": "c1"} or with the interface."""
+    folder = os.path.join(host.folder, "networks", "pods")
+    os.makedirs(folder, exist_ok=True)
+    for address, text in records.items():
+        with open(os.path.join(folder, address[1:].replace("__", ":").replace("_", ".")),
+                  "w", newline="") as file:
+            file.write(text)
+    return folder
+
+
+def test_a_host_local_folder_is_imported_once_and_left_as_it_is(host):
+    folder = host_local(
+        host, a10_244_1_2="c1\r\neth0", a10_244_1_4="c2\r\neth0", a10_244_1_5="c3",
+        afd00__10__244__1____2="c1\r\neth0", lock="", alast_reserved_ip_0="10.244.1.5",
+        a10_244_1_6="")
+    before = sorted(os.listdir(folder))
+    conf = host.conf(ipam={"importDir": folder})
+    assert host.call("STATUS", conf=conf).code == 0 and not os.path.exists(host.data_dir)
+    reply = host.call("ADD", "n1", host.pod(), conf=conf)
+    assert reply.code == 0 and "3 records of host-local" in reply.err, reply
+    assert [ip["address"] for ip in reply.json["ips"]] == ["10.244.1.3/24",
+                                                          "fd00:10:244:1::3/64"]
+    assert {name: set(pair) for name, pair in host.held().items()} == {
+        "c1": {"10.244.1.2", "fd00:10:244:1::2"}, "c2": {"10.244.1.4"}, "c3": {"10.244.1.5"},
+        "n1": {"10.244.1.3", "fd00:10:244:1::3"}}
+    host.delete("c1", conf=conf)
+    host.delete("c3", conf=conf)
+    assert set(host.held()) == {"c2", "n1"}
+    assert not said(host.call("ADD", "n2", host.pod(), conf=conf))
+    assert sorted(os.listdir(folder)) == before
+    # Damage does not bring back what was given back.
+    damage(host, 3, b"\xff")
+    host.add("n3", conf=conf)
+    assert set(host.held()) == {"c2", "n1", "n2", "n3"}
+    assert host.call("GC", conf={**conf, "cni.dev/valid-attachments": []}).code == 0
+    host.assert_nothing_left()
+
+
+@pytest.mark.parametrize("command", ["DEL", "GC"])
+def test_a_pod_that_goes_before_the_first_add_is_not_imported_later(host, command):
+    folder = host_local(host, a10_244_1_2="c1\r\neth0", a10_244_1_3="c2\r\neth0")
+    conf = host.conf(ipam={"importDir": folder})
+    if command == "DEL":
+        host.delete("c1", conf=conf)
+    else:
+        valid = [{"containerID": "c2", "ifname": "eth0"}]
+        assert host.call("GC", conf={**conf, "cni.dev/valid-attachments": valid}).code == 0
+    assert host.held() == {"c2": ("10.244.1.3",)}
+    host.add("n1", conf=conf)
+    assert set(host.held()) == {"c2", "n1"}
+
+
+def test_the_folder_of_the_same_network_is_found_by_itself(host):
+    folder = host_local(host, a10_244_1_2="c1\r\neth0")
+    beside = ["unshare", "-m", "sh", "-c",
+              'mkdir -p /var/lib && mount -t tmpfs tmpfs /var/lib && mkdir -p /var/lib/cni && '
+              'cp -R "$0" /var/lib/cni/ && exec "$@"', os.path.dirname(folder)]
+    assert host.add("n1", prefix=beside)["ips"][0]["address"] == "10.244.1.3/24"
+    shutil.rmtree(host.data_dir)
+    host.namespace.run("ip", "link", "delete", host.veths()[0])
+    assert host.add("n2", prefix=beside, conf=host.conf(ipam={"importDir": ""})) \
+        ["ips"][0]["address"] == "10.244.1.2/24"
+
+
+def test_an_imported_pod_is_never_taken_for_gone(host):
+    """It has no link of ours, however old it is."""
+    folder = host_local(host, a10_244_1_2="c1\r\neth0")
+    conf = host.conf(subnets=["10.244.1.0/29"], ipam={"importDir": folder})
+    for i in range(4):
+        host.add(f"n{i}", conf=conf)
+    age(host, "c1", "n0", "n1", "n2", "n3")
+    assert host.call("ADD", "n4", host.pod(), conf=conf).error == TRY_LATER
+    assert set(host.held()) == {"c1", "n0", "n1", "n2", "n3"}
+
+
+def test_a_pod_with_more_addresses_than_a_lease_has_is_imported_and_released_whole(host):
+    folder = host_local(host, **{f"a10_244_1_{i}": "c1\r\neth0" for i in range(2, 8)})
+    conf = host.conf(ipam={"importDir": folder})
+    assert host.add("n1", conf=conf)["ips"][0]["address"] == "10.244.1.8/24"
+    host.delete("c1", conf=conf)
+    assert set(host.held()) == {"n1"}
+
+
+def test_a_record_that_cannot_be_understood_stops_the_import(host):
+    folder = host_local(host, a10_244_1_2="c" * 200)
+    conf = host.conf(ipam={"importDir": folder})
+    reply = host.call("ADD", "n1", host.pod(), conf=conf)
+    assert reply.error == IO and "10.244.1.2" in reply.json["msg"]
+    assert host.call("STATUS", conf=conf).error == UNAVAILABLE
+    assert host.call("ADD", "n1", host.pod(),
+                     conf=host.conf(ipam={"importDir": "relative"})).error == CONFIG

@@ -1,0 +1,922 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* decode: roost.yaml's bytes into a checked cluster, or one message that says where
+ * and what. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "model/decode.h"
+#include "unit.h"
+
+static struct cluster *decode(const char *text, struct arena *arena)
+{
+	struct cluster *cluster;
+	struct err err;
+
+	ck_assert_msg(decode_cluster("roost.yaml", text, strlen(text), arena, &cluster, &err) == 0,
+		"%s\n%s", text, err.msg);
+	return cluster;
+}
+
+static void assert_addr(const struct addr *addr, const char *text)
+{
+	char room[ADDR_TEXT_MAX];
+
+	ck_assert_str_eq(addr->family ? addr_format(addr, room) : "", text);
+}
+
+static void assert_prefixes(const struct prefixes *prefixes, const char *list)
+{
+	_cleanup_buf_ struct buf buf = {0};
+
+	for (size_t i = 0; i < prefixes->n; i++) {
+		char room[PREFIX_TEXT_MAX];
+
+		buf_printf(&buf, "%s%s", i ? " " : "", prefix_format(&prefixes->items[i], room));
+	}
+	ck_assert_str_eq(buf_text(&buf), list);
+}
+
+/* ---------------------------------------------------------------- what a file says */
+
+static const char everything[] =
+	"cluster:\n"
+	"  name: lab\n"
+	"  asNumber: 64512\n"
+	"  podCIDRs: [10.244.0.0/16, \"fd00:10:244::/48\"]\n"
+	"  topology: mesh\n"
+	"nodes:\n"
+	"  - name: node2\n"
+	"    addresses: [192.168.1.12]\n"
+	"  - name: node1\n"
+	"    addresses: [\"fd00:1::11\", 192.168.1.11]\n"
+	"    podCIDRs: [10.244.1.0/24, \"fd00:10:244:1::/64\"]\n"
+	"    labels: {rack: a, zone: \"1\"}\n"
+	"    asNumber: 64513\n"
+	"peers:\n"
+	"  - name: tor-a\n"
+	"    address: 192.168.1.1\n"
+	"    asNumber: 4200000000\n"
+	"    nodeSelector: {rack: a}\n"
+	"    bfd: true\n"
+	"    holdTime: 9\n"
+	"    import: [0.0.0.0/0, 10.244.0.0/16]\n"
+	"    export: [pods, cluster]\n"
+	"  - {name: tor-b, address: \"fd00:1::1\", asNumber: 64512, export: [],\n"
+	"     gracefulRestart: {enabled: false}}\n"
+	"session: {holdTime: 30, keepaliveTime: 5, gracefulRestart: {restartTime: 60}}\n"
+	"cni: {mode: routed, bridge: br-pods, mtu: 1400, binDir: /usr/lib/cni, confDir: /tmp/net.d}\n"
+	"bird: {socket: /run/b.ctl, confirmTimeout: 60}\n"
+	"agent: {socket: /run/r.sock, metrics: \"[::1]:9472\"}\n";
+
+START_TEST(every_key_arrives_in_the_model)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	const struct cluster *cluster = decode(everything, &arena);
+	const struct node *node1 = &cluster->nodes[0], *node2 = &cluster->nodes[1];
+	const struct peer *tor_a = &cluster->peers[0], *tor_b = &cluster->peers[1];
+
+	ck_assert_str_eq(cluster->name, "lab");
+	ck_assert_uint_eq(cluster->as_number, 64512);
+	assert_prefixes(&cluster->pod_cidrs, "10.244.0.0/16 fd00:10:244::/48");
+	ck_assert_int_eq(cluster->topology, TOPOLOGY_MESH);
+
+	ck_assert_uint_eq(cluster->n_nodes, 2);
+	ck_assert_str_eq(node1->name, "node1");
+	assert_addr(&node1->address[IPV4], "192.168.1.11");
+	assert_addr(&node1->address[IPV6], "fd00:1::11");
+	assert_prefixes(&node1->pod_cidrs, "10.244.1.0/24 fd00:10:244:1::/64");
+	ck_assert_uint_eq(node1->labels.n, 2);
+	ck_assert_str_eq(node1->labels.items[1].key, "zone");
+	ck_assert_str_eq(node1->labels.items[1].value, "1");
+	ck_assert_uint_eq(node1->as_number, 64513);
+	assert_addr(&node2->address[IPV4], "192.168.1.12");
+	assert_addr(&node2->address[IPV6], "");
+	ck_assert_uint_eq(node2->pod_cidrs.n, 0);
+	ck_assert_uint_eq(node2->as_number, 64512);
+
+	ck_assert_uint_eq(cluster->n_peers, 2);
+	ck_assert_str_eq(tor_a->name, "tor-a");
+	assert_addr(&tor_a->address, "192.168.1.1");
+	ck_assert_uint_eq(tor_a->as_number, 4200000000);
+	ck_assert_str_eq(tor_a->node_selector.items[0].key, "rack");
+	assert_prefixes(&tor_a->import, "0.0.0.0/0 10.244.0.0/16");
+	ck_assert_uint_eq(tor_a->export, EXPORT_PODS | EXPORT_CLUSTER);
+	ck_assert(tor_a->session.bfd);
+	ck_assert_uint_eq(tor_a->session.hold_time, 9);
+	ck_assert_uint_eq(tor_b->export, 0);
+	ck_assert(!tor_b->session.graceful_restart.enabled);
+
+	ck_assert_int_eq(cluster->cni.mode, CNI_MODE_ROUTED);
+	ck_assert_str_eq(cluster->cni.bridge, "br-pods");
+	ck_assert_uint_eq(cluster->cni.mtu, 1400);
+	ck_assert_str_eq(cluster->cni.bin_dir, "/usr/lib/cni");
+	ck_assert_str_eq(cluster->cni.conf_dir, "/tmp/net.d");
+	ck_assert_str_eq(cluster->bird.socket, "/run/b.ctl");
+	ck_assert_uint_eq(cluster->bird.confirm_timeout, 60);
+	ck_assert_str_eq(cluster->agent.socket, "/run/r.sock");
+	ck_assert_str_eq(cluster->agent.metrics, "[::1]:9472");
+	ck_assert_uint_eq(cluster->n_warnings, 0);
+}
+END_TEST
+
+#define CLUSTER "cluster: {name: lab, asNumber: 64512, podCIDRs: [10.244.0.0/16]}\n"
+#define NODES "nodes: [{name: node1, addresses: [192.168.1.11], podCIDRs: [10.244.1.0/24]}]\n"
+
+START_TEST(smallest_file_has_the_documented_defaults)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	const struct cluster *cluster = decode(CLUSTER NODES, &arena);
+
+	ck_assert_int_eq(cluster->topology, TOPOLOGY_MESH);
+	ck_assert_uint_eq(cluster->session.hold_time, 90);
+	ck_assert_uint_eq(cluster->session.keepalive_time, 30);
+	ck_assert(!cluster->session.bfd);
+	ck_assert(cluster->session.graceful_restart.enabled);
+	ck_assert_uint_eq(cluster->session.graceful_restart.restart_time, 120);
+	ck_assert_int_eq(cluster->cni.mode, CNI_MODE_BRIDGE);
+	ck_assert_str_eq(cluster->cni.bridge, "roost0");
+	ck_assert_uint_eq(cluster->cni.mtu, 0);
+	ck_assert_str_eq(cluster->cni.conf_dir, "/etc/cni/net.d");
+	ck_assert_str_eq(cluster->bird.socket, "/run/bird/bird.ctl");
+	ck_assert_uint_eq(cluster->bird.confirm_timeout, 30);
+	ck_assert_str_eq(cluster->agent.socket, "/run/roost/roostd.sock");
+	ck_assert_str_eq(cluster->agent.metrics, "127.0.0.1:9472");
+	ck_assert_uint_eq(cluster->n_peers, 0);
+	ck_assert_uint_eq(cluster->n_warnings, 0);
+}
+END_TEST
+
+START_TEST(json_file_is_as_good)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	const struct cluster *cluster = decode(
+		"{\"cluster\": {\"name\": \"lab\", \"asNumber\": 64512, \"podCIDRs\": [\"10.244.0.0/16\"]},"
+		" \"nodes\": [{\"name\": \"node1\", \"addresses\": [\"192.168.1.11\"]}]}",
+		&arena);
+
+	ck_assert_str_eq(cluster->nodes[0].name, "node1");
+}
+END_TEST
+
+/* Peers start from `session`, wherever in the file it stands. */
+START_TEST(peer_inherits_the_session_written_behind_it)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	const struct cluster *cluster = decode(CLUSTER NODES
+		"peers:\n"
+		"- {name: a, address: 192.168.1.1, asNumber: 1}\n"
+		"- {name: b, address: 192.168.1.2, asNumber: 1, bfd: false, holdTime: 240}\n"
+		"session: {holdTime: 30, bfd: true, gracefulRestart: {restartTime: 60}}\n",
+		&arena);
+	const struct session *a = &cluster->peers[0].session, *b = &cluster->peers[1].session;
+
+	ck_assert(a->bfd && !b->bfd);
+	ck_assert_uint_eq(a->hold_time, 30);
+	ck_assert_uint_eq(b->hold_time, 240);
+	ck_assert_uint_eq(a->graceful_restart.restart_time, 60);
+	ck_assert_uint_eq(b->graceful_restart.restart_time, 60);
+	ck_assert_uint_eq(cluster->peers[0].export, EXPORT_PODS);
+	ck_assert_uint_eq(cluster->peers[0].import.n, 0);
+}
+END_TEST
+
+START_TEST(hold_time_alone_moves_the_keepalive_time)
+{
+	static const struct {
+		const char *session, *peer;
+		unsigned keepalive, peer_keepalive;
+	} rows[] = {
+		{"", "", 30, 30},
+		{"holdTime: 30", "", 10, 10},
+		{"holdTime: 10", "", 3, 3},
+		{"holdTime: 3", "", 1, 1},
+		{"holdTime: 30, keepaliveTime: 2", "", 2, 2},
+		{"keepaliveTime: 2", "", 2, 2},
+		{"keepaliveTime: 2", ", holdTime: 9", 2, 3},
+		{"holdTime: 30", ", keepaliveTime: 1", 10, 1},
+		{"holdTime: 65535", "", 21845, 21845},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena arena = {0};
+		const struct cluster *cluster = decode(
+			arena_printf(&arena, CLUSTER NODES "session: {%s}\n"
+				"peers: [{name: tor, address: 10.0.0.1, asNumber: 1%s}]\n",
+				rows[i].session, rows[i].peer),
+			&arena);
+
+		ck_assert_uint_eq(cluster->session.keepalive_time, rows[i].keepalive);
+		ck_assert_uint_eq(cluster->peers[0].session.keepalive_time, rows[i].peer_keepalive);
+	}
+}
+END_TEST
+
+START_TEST(order_of_nodes_and_peers_does_not_matter)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	const struct cluster *cluster = decode(CLUSTER
+		"nodes:\n- {name: b, addresses: [10.0.0.2]}\n- {name: a, addresses: [10.0.0.1]}\n"
+		"peers:\n- {name: d, address: 10.0.0.4, asNumber: 1}\n"
+		"- {name: c, address: 10.0.0.3, asNumber: 1}\n",
+		&arena);
+
+	ck_assert_str_eq(cluster->nodes[0].name, "a");
+	ck_assert_str_eq(cluster->peers[0].name, "c");
+}
+END_TEST
+
+START_TEST(values_at_their_limits_are_taken)
+{
+	static const char *const rows[] = {
+		"session: {holdTime: 3}\n",
+		"session: {holdTime: 65535, keepaliveTime: 21845}\n",
+		"session: {holdTime: 3, keepaliveTime: 1}\n",
+		"session: {gracefulRestart: {restartTime: 4095}}\n",
+		"cni: {mtu: 1280}\n",
+		"cni: {mtu: 65535}\n",
+		"cni: {mtu: auto}\n",
+		"cni: {bridge: fifteen-letters}\n",
+		"cni: {mode: bridge}\n",
+		"cni: {mode: routed}\n",
+		"bird: {confirmTimeout: 5}\n",
+		"bird: {confirmTimeout: 3600}\n",
+		"agent: {metrics: \"\"}\n",
+		"agent: {metrics: 0.0.0.0:1}\n",
+		"agent: {metrics: 10.0.0.1:65535}\n",
+		"agent: {metrics: \"[::]:80\"}\n",
+		"peers: []\n",
+		"peers: [{name: a, address: 223.255.255.254, asNumber: 1, import: [], nodeSelector: {}}]\n",
+		"peers: [{name: a, address: 10.0.0.1, asNumber: 4294967294, export: [default]}]\n",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena arena = {0};
+
+		decode(arena_printf(&arena, CLUSTER NODES "%s", rows[i]), &arena);
+	}
+}
+END_TEST
+
+/* ---------------------------------------------------------------- what is refused */
+
+struct refusal {
+	const char *text;
+	const char *msg; /* without "roost.yaml:" */
+};
+
+static void assert_refused(const char *text, size_t len, const char *msg)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct cluster *cluster = NULL;
+	struct err err = {0};
+
+	ck_assert_msg(decode_cluster("roost.yaml", text, len, &arena, &cluster, &err) == -1,
+		"took this, wanted \"%s\":\n%s", msg, text);
+	ck_assert_msg(strncmp(err.msg, "roost.yaml:", 11) == 0, "%s", err.msg);
+	ck_assert_str_eq(err.msg + 11, msg);
+	ck_assert_ptr_null(cluster);
+	ck_assert_int_ne(err.code, 0);
+}
+
+static void assert_all_refused(const struct refusal *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		assert_refused(rows[i].text, strlen(rows[i].text), rows[i].msg);
+}
+
+START_TEST(what_is_no_document_is_refused_by_its_place)
+{
+	static const struct refusal rows[] = {
+		{"", "1:1: the file is empty"},
+		{"# nothing yet\n", "1:1: the file is empty"},
+		{"--- ~\n", "1:5: expected a map with cluster, nodes, peers, ..., got nothing"},
+		{"hello", "1:1: expected a map with cluster, nodes, peers, ..., got \"hello\""},
+		{"- cluster\n", "1:1: expected a map with cluster, nodes, peers, ..., got a list"},
+		{"cluster: {name: lab\n", "2:1: did not find expected ',' or '}' "
+					  "(while parsing a flow mapping that began in line 1)"},
+		{CLUSTER NODES "---\n" CLUSTER NODES, "3:1: a second document (---) in one file"},
+		{CLUSTER CLUSTER NODES, "2:1: cluster: the key stands twice (also in line 1)"},
+		{"cluster: &c {name: lab}\nnodes: *c\n",
+			"1:10: anchors (&) and aliases (*) are not supported"},
+		{CLUSTER "nodes: *x\n", "2:8: anchors (&) and aliases (*) are not supported"},
+		{CLUSTER "nodes:\n\t- a\n", "3:1: found character that cannot start any token "
+					    "(while scanning for the next token that began in line 3)"},
+		{"cluster: {name: \xff}\n", "1:17: invalid leading UTF-8 octet"},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(missing_parts_are_named)
+{
+	static const struct refusal rows[] = {
+		{"nodes: []\n", "1:1: cluster is missing"},
+		{"{}\n", "1:1: cluster is missing"},
+		{CLUSTER, "1:1: nodes is missing or empty"},
+		{CLUSTER "nodes: []\n", "1:1: nodes is missing or empty"},
+		{"cluster: {}\n" NODES, "1:10: cluster: name is missing"},
+		{"cluster:\n  name: lab\n" NODES, "2:3: cluster: asNumber is missing"},
+		{"cluster:\n  name: lab\n  asNumber: 1\n" NODES, "2:3: cluster: podCIDRs is missing"},
+		{CLUSTER "nodes:\n- addresses: [10.0.0.1]\n", "3:3: nodes[0]: name is missing"},
+		{CLUSTER "nodes:\n- name: a\n", "3:3: nodes[0]: addresses is missing"},
+		{CLUSTER "nodes:\n- name: a\n  addresses: []\n",
+			"4:14: nodes[0].addresses: expected at least one address, got an empty list"},
+		{CLUSTER NODES "peers:\n- name: a\n", "4:3: peers[0]: address is missing"},
+		{CLUSTER NODES "peers:\n- {name: a, address: 10.0.0.1}\n",
+			"4:3: peers[0]: asNumber is missing"},
+		{"cluster: {name: lab, asNumber: 1, podCIDRs: []}\n" NODES,
+			"1:45: cluster.podCIDRs: expected at least one podCIDR, got an empty list"},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(unknown_key_is_named_with_those_that_are_known)
+{
+	static const struct refusal rows[] = {
+		{CLUSTER NODES "nodess: []\n",
+			"3:1: nodess: unknown key; known here: cluster, nodes, peers, session, cni, "
+			"bird, agent, kubernetes"},
+		{"cluster: {name: lab, asn: 1}\n" NODES,
+			"1:22: cluster.asn: unknown key; known here: name, asNumber, podCIDRs, "
+			"topology, serviceCIDRs"},
+		{CLUSTER "nodes:\n- name: a\n  podCIDR: 10.244.1.0/24\n",
+			"4:3: nodes[0].podCIDR: unknown key; known here: name, addresses, podCIDRs, "
+			"labels, asNumber, reflector"},
+		{CLUSTER NODES "session: {gracefulRestart: {time: 1}}\n",
+			"3:29: session.gracefulRestart.time: unknown key; known here: enabled, "
+			"restartTime"},
+		{CLUSTER NODES "bird: {Socket: /x}\n",
+			"3:8: bird.Socket: unknown key; known here: socket, confirmTimeout"},
+		{CLUSTER NODES "agent: {\"a\\nb\": /x}\n",
+			"3:9: agent.a?b: unknown key; known here: socket, metrics, maxWithdraw"},
+		{CLUSTER NODES "<<: {}\n",
+			"3:1: <<: unknown key; known here: cluster, nodes, peers, session, cni, "
+			"bird, agent, kubernetes"},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(wrong_type_is_named_with_what_stands_there)
+{
+	static const struct refusal rows[] = {
+		{"cluster: lab\n" NODES, "1:10: cluster: expected a map, got \"lab\""},
+		{"cluster:\n" NODES, "1:9: cluster: expected a map, got nothing"},
+		{"cluster: [name]\n" NODES, "1:10: cluster: expected a map, got a list"},
+		{CLUSTER "nodes: {name: a}\n", "2:8: nodes: expected a list, got a map"},
+		{CLUSTER "nodes:\n", "2:7: nodes: expected a list, got nothing"},
+		{CLUSTER "nodes: [node1]\n", "2:9: nodes[0]: expected a map, got \"node1\""},
+		{CLUSTER "nodes: [{name: [a]}]\n", "2:16: nodes[0].name: expected a name, got a list"},
+		{CLUSTER "nodes: [{name: }]\n", "2:16: nodes[0].name: expected a name, got nothing"},
+		{CLUSTER "nodes: [{name: a, addresses: 10.0.0.1}]\n",
+			"2:30: nodes[0].addresses: expected a list, got \"10.0.0.1\""},
+		{CLUSTER "nodes: [{name: a, addresses: [{}]}]\n",
+			"2:31: nodes[0].addresses[0]: expected an IPv4 or IPv6 address, got a map"},
+		{CLUSTER "nodes: [{name: a, addresses: [10.0.0.1], labels: [rack]}]\n",
+			"2:50: nodes[0].labels: expected a map of labels, got a list"},
+		{CLUSTER "nodes: [{name: a, addresses: [10.0.0.1], labels: {rack: [a]}}]\n",
+			"2:57: nodes[0].labels.rack: expected a label's value, got a list"},
+		{CLUSTER "nodes: [{name: a, addresses: [10.0.0.1], labels: {rack: }}]\n",
+			"2:57: nodes[0].labels.rack: expected a label's value, got nothing"},
+		{CLUSTER NODES "session: {bfd: yes}\n",
+			"3:16: session.bfd: expected true or false, got \"yes\""},
+		{CLUSTER NODES "session: {bfd: 'true'}\n",
+			"3:16: session.bfd: expected true or false, got \"true\""},
+		{CLUSTER NODES "session: {bfd: [true]}\n",
+			"3:16: session.bfd: expected true or false, got a list"},
+		{CLUSTER NODES "peers: [{name: a, address: 10.0.0.1, asNumber: 1, export: pods}]\n",
+			"3:59: peers[0].export: expected a list, got \"pods\""},
+		{CLUSTER NODES "cni: {mtu: [1500]}\n", "3:12: cni.mtu: expected 1280..65535, got a list"},
+		{CLUSTER NODES "cni: {mode: {}}\n", "3:13: cni.mode: expected bridge or routed, got a map"},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(as_number_is_a_plain_number_nobody_reserved)
+{
+	static const struct {
+		const char *value, *msg;
+	} rows[] = {
+		{"6451x", "expected 1..4294967295, got \"6451x\""},
+		{"0", "expected 1..4294967295, got \"0\""},
+		{"-1", "expected 1..4294967295, got \"-1\""},
+		{"+1", "expected 1..4294967295, got \"+1\""},
+		{"064512", "expected 1..4294967295, got \"064512\""},
+		{"0x10", "expected 1..4294967295, got \"0x10\""},
+		{"64512.0", "expected 1..4294967295, got \"64512.0\""},
+		{"64_512", "expected 1..4294967295, got \"64_512\""},
+		{"1.10", "expected 1..4294967295, got \"1.10\""},
+		{"'64512'", "expected a number, got the string \"64512\": leave the quotes out"},
+		{"4294967296", "expected 1..4294967295, got \"4294967296\""},
+		{"18446744073709551617", "expected 1..4294967295, got \"18446744073709551617\""},
+		{"~", "expected 1..4294967295, got nothing"},
+		{"23456", "AS number 23456 is reserved"},
+		{"65535", "AS number 65535 is reserved"},
+		{"4294967295", "AS number 4294967295 is reserved"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char text[300], msg[300];
+
+		snprintf(text, sizeof(text),
+			"cluster: {name: lab, podCIDRs: [10.244.0.0/16],\n  asNumber: %s}\n" NODES,
+			rows[i].value);
+		snprintf(msg, sizeof(msg), "2:13: cluster.asNumber: %s", rows[i].msg);
+		assert_refused(text, strlen(text), msg);
+		snprintf(text, sizeof(text),
+			CLUSTER NODES "peers: [{name: a, address: 10.0.0.1, asNumber: %s}]\n",
+			rows[i].value);
+		snprintf(msg, sizeof(msg), "3:48: peers[0].asNumber: %s", rows[i].msg);
+		assert_refused(text, strlen(text), msg);
+	}
+}
+END_TEST
+
+/* BIRD has no escape inside a string: a name with a quote in it would be code. */
+START_TEST(name_that_bird_cannot_hold_is_refused)
+{
+	static const struct {
+		const char *yaml, *shown;
+	} rows[] = {
+		{"\"a\\\"b\"", "a\"b"},
+		{"'a\"; }; protocol bgp x {'", "a\"; }; protocol bgp x {"},
+		{"\"a'b\"", "a'b"},
+		{"\"a\\nb\"", "a?b"},
+		{"\"a\\rb\"", "a?b"},
+		{"\"a\\tb\"", "a?b"},
+		{"\"a\\eb\"", "a?b"},
+		{"a b", "a b"},
+		{"' a'", " a"},
+		{"''", ""},
+		{"-a", "-a"},
+		{"..", ".."},
+		{"../../etc", "../../etc"},
+		{"a/b", "a/b"},
+		{"a:b", "a:b"},
+		{"n\xc3\xb6" "de", "n\xc3\xb6" "de"},
+		{"\xf0\x9f\x90\x94", "\xf0\x9f\x90\x94"},
+		{"\"\\u202e\"", "\xe2\x80\xae"},
+		{"\"\\x9b31m\"", "??31m"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		static const char *const paths[] = {"cluster", "nodes[0]", "peers[0]"};
+
+		for (size_t j = 0; j < ARRAY_LEN(paths); j++) {
+			char text[400], msg[400];
+
+			snprintf(text, sizeof(text),
+				"cluster:\n  name: %s\n  asNumber: 1\n  podCIDRs: [10.244.0.0/16]\n"
+				"nodes:\n- name: %s\n  addresses: [10.0.0.1]\n"
+				"peers:\n- name: %s\n  address: 10.0.0.2\n  asNumber: 1\n",
+				j == 0 ? rows[i].yaml : "c", j == 1 ? rows[i].yaml : "n",
+				j == 2 ? rows[i].yaml : "p");
+			snprintf(msg, sizeof(msg),
+				"%d:9: %s.name: expected a name of letters, digits, \"-\", \"_\" "
+				"and \".\" (253 at most), got \"%s\"",
+				j == 0 ? 2 : j == 1 ? 6 : 9, paths[j], rows[i].shown);
+			assert_refused(text, strlen(text), msg);
+		}
+	}
+}
+END_TEST
+
+START_TEST(name_with_a_nul_is_refused)
+{
+	static const char raw[] = CLUSTER "nodes: [{name: a\0b, addresses: [10.0.0.1]}]\n";
+	static const struct refusal rows[] = {
+		{CLUSTER "nodes: [{name: \"a\\0b\", addresses: [10.0.0.1]}]\n",
+			"2:16: a NUL byte in a string"},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+	assert_refused(raw, sizeof(raw) - 1, "2:17: control characters are not allowed");
+}
+END_TEST
+
+START_TEST(too_long_name_is_quoted_in_part)
+{
+	char name[255], text[600], msg[400];
+
+	memset(name, 'n', 254);
+	name[254] = '\0';
+	snprintf(text, sizeof(text), CLUSTER "nodes: [{name: %s, addresses: [10.0.0.1]}]\n", name);
+	snprintf(msg, sizeof(msg),
+		"2:16: nodes[0].name: expected a name of letters, digits, \"-\", \"_\" and \".\" "
+		"(253 at most), got \"%.70s...\"", name);
+	assert_refused(text, strlen(text), msg);
+}
+END_TEST
+
+START_TEST(address_must_be_one_a_host_can_be_reached_at)
+{
+	static const struct {
+		const char *value, *expected;
+	} rows[] = {
+		{"10.0.0.1/24", "an IPv4 or IPv6 address"},
+		{"10.0.0.256", "an IPv4 or IPv6 address"},
+		{"10.0.0.01", "an IPv4 or IPv6 address"},
+		{"node1", "an IPv4 or IPv6 address"},
+		{"fe80::1%eth0", "an IPv4 or IPv6 address"},
+		{"::ffff:10.0.0.1", "an IPv4 or IPv6 address"},
+		{"0.0.0.0", "an address a host can be reached at"},
+		{"127.0.0.1", "an address a host can be reached at"},
+		{"224.0.0.5", "an address a host can be reached at"},
+		{"255.255.255.255", "an address a host can be reached at"},
+		{"::", "an address a host can be reached at"},
+		{"::1", "an address a host can be reached at"},
+		{"fe80::1", "an address a host can be reached at"},
+		{"febf::1", "an address a host can be reached at"},
+		{"ff02::1", "an address a host can be reached at"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char text[300], msg[300];
+
+		snprintf(text, sizeof(text), CLUSTER "nodes:\n- name: a\n  addresses:\n  - '%s'\n",
+			rows[i].value);
+		snprintf(msg, sizeof(msg), "5:5: nodes[0].addresses[0]: expected %s, got \"%s\"",
+			rows[i].expected, rows[i].value);
+		assert_refused(text, strlen(text), msg);
+	}
+}
+END_TEST
+
+START_TEST(one_address_of_each_family)
+{
+	static const struct refusal rows[] = {
+		{CLUSTER "nodes:\n- name: a\n  addresses: [10.0.0.1, 10.0.0.2]\n",
+			"4:25: nodes[0].addresses[1]: a second IPv4 address; one of each family is used"},
+		{CLUSTER "nodes:\n- name: a\n  addresses: ['fd00::1', 'fd00::2']\n",
+			"4:26: nodes[0].addresses[1]: a second IPv6 address; one of each family is used"},
+		{CLUSTER "nodes:\n- name: a\n  addresses: [10.0.0.1, 'fd00::2', 10.0.0.2]\n",
+			"4:14: nodes[0].addresses: 3 entries, 2 at most"},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(prefix_is_exact_and_has_room)
+{
+	static const struct {
+		const char *value, *msg;
+	} rows[] = {
+		{"10.244.1.0", "expected a prefix such as 10.244.1.0/24, got \"10.244.1.0\""},
+		{"10.244.1.0/33", "expected a prefix such as 10.244.1.0/24, got \"10.244.1.0/33\""},
+		{"10.244.1/24", "expected a prefix such as 10.244.1.0/24, got \"10.244.1/24\""},
+		{"10.244.1.5/24", "10.244.1.5/24 has bits behind the prefix length; meant 10.244.1.0/24?"},
+		{"fd00::1/64", "fd00::1/64 has bits behind the prefix length; meant fd00::/64?"},
+		{"10.0.0.0/7", "10.0.0.0/7: a podCIDR is /8 or longer"},
+		{"0.0.0.0/0", "0.0.0.0/0: a podCIDR is /8 or longer"},
+		{"::/0", "::/0: a podCIDR is /8 or longer"},
+		{"10.244.1.0/31", "10.244.1.0/31 has no room for a gateway and a pod"},
+		{"10.244.1.1/32", "10.244.1.1/32 has no room for a gateway and a pod"},
+		{"fd00::/127", "fd00::/127 has no room for a gateway and a pod"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char text[300], msg[300];
+
+		snprintf(text, sizeof(text),
+			"cluster: {name: lab, asNumber: 1,\n podCIDRs: [10.244.0.0/16, '%s']}\n" NODES,
+			rows[i].value);
+		snprintf(msg, sizeof(msg), "2:28: cluster.podCIDRs[1]: %s", rows[i].msg);
+		assert_refused(text, strlen(text), msg);
+		snprintf(text, sizeof(text),
+			CLUSTER "nodes:\n- name: a\n  addresses: [10.0.0.1]\n  podCIDRs: ['%s']\n",
+			rows[i].value);
+		snprintf(msg, sizeof(msg), "5:14: nodes[0].podCIDRs[0]: %s", rows[i].msg);
+		assert_refused(text, strlen(text), msg);
+	}
+}
+END_TEST
+
+START_TEST(clash_between_nodes_is_reported_at_the_later_one)
+{
+	static const struct refusal rows[] = {
+		{CLUSTER "nodes:\n"
+			 "- {name: b, addresses: [10.0.0.1]}\n"
+			 "- {name: b, addresses: [10.0.0.2]}\n",
+			"4:10: nodes[1].name: \"b\" is also the name of nodes[0]"},
+		{CLUSTER "nodes:\n"
+			 "- {name: b, addresses: [10.0.0.1]}\n"
+			 "- {name: a, addresses: [10.0.0.1]}\n",
+			"4:24: nodes[1].addresses: 10.0.0.1 is also b's"},
+		{CLUSTER NODES "peers:\n- {name: tor, address: 192.168.1.11, asNumber: 1}\n",
+			"4:24: peers[0].address: 192.168.1.11 is also node1's"},
+		{CLUSTER "nodes:\n"
+			 "- {name: node1, addresses: [10.0.0.1], podCIDRs: [10.244.1.0/24]}\n"
+			 "- {name: node2, addresses: [10.0.0.2], podCIDRs: [10.244.2.0/24]}\n"
+			 "- name: a\n"
+			 "  addresses: [10.0.0.3]\n"
+			 "  podCIDRs: [10.244.1.0/24]\n",
+			"7:14: nodes[2].podCIDRs[0]: 10.244.1.0/24 overlaps node1's 10.244.1.0/24"},
+		{CLUSTER "nodes:\n"
+			 "- {name: a, addresses: [10.0.0.1], podCIDRs: [10.244.1.0/24, 10.244.1.0/25]}\n",
+			"3:62: nodes[0].podCIDRs[1]: 10.244.1.0/25 overlaps this node's 10.244.1.0/24"},
+		{CLUSTER "nodes:\n- {name: a, addresses: [10.0.0.1], podCIDRs: [10.245.1.0/24]}\n",
+			"3:47: nodes[0].podCIDRs[0]: 10.245.1.0/24 is outside cluster.podCIDRs"},
+		{CLUSTER "nodes:\n- {name: a, addresses: [10.244.0.1]}\n",
+			"3:24: nodes[0].addresses: 10.244.0.1 lies inside cluster.podCIDRs: "
+			"a node's own address cannot be a pod's"},
+		{"cluster: {name: lab, asNumber: 1, podCIDRs: ['fd00::/48']}\n"
+		 "nodes: [{name: a, addresses: [10.0.0.1], podCIDRs: ['fd00::/64']}]\n",
+			"2:53: nodes[0].podCIDRs[0]: fd00::/64 needs an IPv6 address in "
+			"nodes[0].addresses to be reached at"},
+		{"cluster:\n  name: lab\n  asNumber: 1\n"
+		 "  podCIDRs: [10.0.0.0/8, fd00::/48, 10.244.0.0/16]\n" NODES,
+			"4:13: cluster.podCIDRs: 10.244.0.0/16 overlaps 10.0.0.0/8"},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(number_out_of_range_names_the_range)
+{
+	static const struct refusal rows[] = {
+		{CLUSTER NODES "session: {holdTime: 2}\n",
+			"3:21: session.holdTime: expected 3..65535, got \"2\""},
+		{CLUSTER NODES "session: {holdTime: 65536}\n",
+			"3:21: session.holdTime: expected 3..65535, got \"65536\""},
+		{CLUSTER NODES "session: {keepaliveTime: 0}\n",
+			"3:26: session.keepaliveTime: expected 1..21845, got \"0\""},
+		{CLUSTER NODES "session: {gracefulRestart: {restartTime: 4096}}\n",
+			"3:42: session.gracefulRestart.restartTime: expected 1..4095, got \"4096\""},
+		{CLUSTER NODES "cni: {mtu: 1279}\n", "3:12: cni.mtu: expected 1280..65535, got \"1279\""},
+		{CLUSTER NODES "cni: {mtu: big}\n", "3:12: cni.mtu: expected 1280..65535, got \"big\""},
+		{CLUSTER NODES "bird: {confirmTimeout: 4}\n",
+			"3:24: bird.confirmTimeout: expected 5..3600, got \"4\""},
+		{CLUSTER NODES "bird: {confirmTimeout: 30s}\n",
+			"3:24: bird.confirmTimeout: expected 5..3600, got \"30s\""},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(keepalive_is_at_most_a_third_of_hold_time)
+{
+	static const struct refusal rows[] = {
+		{CLUSTER NODES "session: {holdTime: 90, keepaliveTime: 31}\n",
+			"3:10: session: keepaliveTime 31 is more than a third of holdTime 90 "
+			"(RFC 4271 section 10)"},
+		{CLUSTER NODES "session: {keepaliveTime: 45}\n",
+			"3:10: session: keepaliveTime 45 is more than a third of holdTime 90 "
+			"(RFC 4271 section 10)"},
+		{CLUSTER NODES "session: {holdTime: 9}\n"
+			"peers:\n- {name: a, address: 10.0.0.1, asNumber: 1, keepaliveTime: 4}\n",
+			"5:3: peers[0]: keepaliveTime 4 is more than a third of holdTime 9 "
+			"(RFC 4271 section 10)"},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(word_out_of_a_choice_names_the_choice)
+{
+	static const struct refusal rows[] = {
+		{"cluster: {name: lab, asNumber: 1, podCIDRs: [10.244.0.0/16], topology: star}\n" NODES,
+			"1:72: cluster.topology: expected mesh or none, got \"star\""},
+		{CLUSTER NODES "cni: {mode: vxlan}\n", "3:13: cni.mode: expected bridge or routed, got \"vxlan\""},
+		{CLUSTER NODES
+			"peers: [{name: a, address: 10.0.0.1, asNumber: 1, export: [pods, all]}]\n",
+			"3:66: peers[0].export[1]: expected pods, cluster or default, got \"all\""},
+		{CLUSTER NODES "cni: {bridge: a-name-of-16-let}\n",
+			"3:15: cni.bridge: expected an interface name of 1 to 15 characters, "
+			"got \"a-name-of-16-let\""},
+		{CLUSTER NODES "cni: {bridge: 'a/b'}\n",
+			"3:15: cni.bridge: expected an interface name of 1 to 15 characters, got \"a/b\""},
+		{CLUSTER NODES "bird: {socket: bird.ctl}\n",
+			"3:16: bird.socket: expected an absolute path of at most 100 characters, "
+			"got \"bird.ctl\""},
+		{CLUSTER NODES "agent: {socket: \"/run/a\\nb\"}\n",
+			"3:17: agent.socket: expected an absolute path of at most 100 characters, "
+			"got \"/run/a?b\""},
+		{CLUSTER NODES "cni: {binDir: '/opt/\"x'}\n",
+			"3:15: cni.binDir: expected an absolute path of at most 100 characters, "
+			"got \"/opt/\"x\""},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(metrics_address_is_address_and_port)
+{
+	static const char *const rows[] = {"9472", ":9472", "localhost:9472", "127.0.0.1", "127.0.0.1:",
+		"127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http", "127.0.0.1:+80", "127.0.0.1: 80",
+		"::1:9472", "[::1]", "[::1", "[127.0.0.1]:9472", "[]:9472", "]:1", "[:1", "*:9472"};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char text[300], msg[300];
+
+		snprintf(text, sizeof(text), CLUSTER NODES "agent: {metrics: '%s'}\n", rows[i]);
+		snprintf(msg, sizeof(msg),
+			"3:18: agent.metrics: expected address:port such as 127.0.0.1:9472, or \"\" "
+			"for none, got \"%s\"", rows[i]);
+		assert_refused(text, strlen(text), msg);
+	}
+	assert_refused(CLUSTER NODES "agent: {metrics: }\n", strlen(CLUSTER NODES) + 19,
+		"3:18: agent.metrics: expected address:port such as 127.0.0.1:9472, or \"\" for none, "
+		"got nothing");
+}
+END_TEST
+
+START_TEST(feature_of_a_later_version_is_refused_where_its_lack_is_unsafe)
+{
+	static const char na[] = "not available in roost " PACKAGE_VERSION;
+	static const struct refusal rows[] = {
+		{CLUSTER NODES "kubernetes: {}\n", "3:13: kubernetes: %s"},
+		{CLUSTER NODES "session: {passwordFile: /x}\n", "3:25: session.passwordFile: %s"},
+		{CLUSTER NODES "session: {password: x}\n", "3:21: session.password: %s"},
+		{CLUSTER NODES "peers: [{name: a, address: 10.0.0.1, asNumber: 1, passwordFile: /x}]\n",
+			"3:65: peers[0].passwordFile: %s"},
+		{CLUSTER NODES "peers: [{name: a, address: 10.0.0.1, asNumber: 1, export: [services]}]\n",
+			"3:60: peers[0].export[0]: %s"},
+		{CLUSTER "nodes: [{name: a, addresses: [10.0.0.1], reflector: true}]\n",
+			"2:53: nodes[0].reflector: %s"},
+		{"cluster: {serviceCIDRs: []}\n" NODES, "1:25: cluster.serviceCIDRs: %s"},
+		{"cluster: {topology: reflector}\n" NODES,
+			"1:21: cluster.topology: reflector is %s; mesh and none are"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const char *mark = strstr(rows[i].msg, "%s");
+		char msg[300];
+
+		snprintf(msg, sizeof(msg), "%.*s%s%s", (int)(mark - rows[i].msg), rows[i].msg, na,
+			mark + 2);
+		assert_refused(rows[i].text, strlen(rows[i].text), msg);
+	}
+}
+END_TEST
+
+START_TEST(feature_that_is_only_missed_gives_a_warning)
+{
+	static const struct refusal rows[] = {
+		{CLUSTER NODES "agent: {maxWithdraw: 25%}\n",
+			"roost.yaml:3:22: agent.maxWithdraw: not available in roost " PACKAGE_VERSION
+			", ignored"},
+		{CLUSTER NODES "cni: {masquerade: {enabled: true, except: [192.168.0.0/16]}}\n",
+			"roost.yaml:3:29: cni.masquerade.enabled: masquerading is not available in roost "
+			PACKAGE_VERSION ": pods leave the cluster with their own addresses"},
+		{CLUSTER NODES "cni: {masquerade: {enabled: false}}\n", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena arena = {0};
+		const struct cluster *cluster = decode(rows[i].text, &arena);
+
+		ck_assert_uint_eq(cluster->n_warnings, rows[i].msg ? 1 : 0);
+		if (rows[i].msg)
+			ck_assert_str_eq(cluster->warnings[0], rows[i].msg);
+	}
+}
+END_TEST
+
+START_TEST(long_keys_and_values_do_not_hide_what_is_wrong)
+{
+	_cleanup_buf_ struct buf text = {0};
+	char key[201], msg[400];
+
+	memset(key, 'k', 200);
+	key[200] = '\0';
+	buf_printf(&text, CLUSTER NODES "bird: {%s: 1}\n", key);
+	snprintf(msg, sizeof(msg),
+		"3:8: bird.%.60s: unknown key; known here: socket, confirmTimeout", key);
+	assert_refused(text.text, text.len, msg);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- size */
+
+static double cpu_seconds(void)
+{
+	return (double)clock() / CLOCKS_PER_SEC;
+}
+
+/* A bound that only quadratic behaviour breaks, also under a sanitizer. */
+#define SOON 10.0
+
+START_TEST(file_over_the_limit_is_not_even_read)
+{
+	size_t len = DECODE_MAX_BYTES + 1;
+	_cleanup_free_ char *text = xmalloc(len);
+	_cleanup_arena_ struct arena arena = {0};
+	struct cluster *cluster;
+	struct err err;
+
+	memset(text, '#', len);
+	ck_assert_int_eq(decode_cluster("roost.yaml", text, len, &arena, &cluster, &err), -1);
+	ck_assert_str_eq(err.msg, "roost.yaml: larger than 16777216 bytes");
+	ck_assert_int_eq(err.code, EFBIG);
+	ck_assert_uint_lt(arena.used, 4096);
+	assert_refused(text, len - 1, "1:1: the file is empty");
+}
+END_TEST
+
+START_TEST(ten_megabytes_of_brackets_are_one_error_at_once)
+{
+	static const char *const openers[] = {"[", "{", "{a: "};
+	double start = cpu_seconds();
+
+	for (size_t i = 0; i < ARRAY_LEN(openers); i++) {
+		_cleanup_arena_ struct arena arena = {0};
+		_cleanup_buf_ struct buf text = {0};
+		struct cluster *cluster;
+		struct err err;
+
+		buf_puts(&text, CLUSTER "nodes: ");
+		while (text.len < 10000000)
+			buf_puts(&text, openers[i]);
+		ck_assert_int_eq(decode_cluster("roost.yaml", text.text, text.len, &arena, &cluster,
+					 &err), -1);
+		ck_assert_ptr_nonnull(strstr(err.msg,
+			openers[i][1] || openers[i][0] == '[' ? "nested deeper than 16 levels" :
+								"expected a key"));
+		ck_assert_uint_lt(arena.used, 16384);
+	}
+	ck_assert_double_lt(cpu_seconds() - start, SOON);
+}
+END_TEST
+
+static void add_many_nodes(struct buf *text, int n)
+{
+	buf_puts(text, "cluster: {name: big, asNumber: 1, podCIDRs: [10.0.0.0/8, 'fd00::/32']}\nnodes:\n");
+	for (int i = 0; i < n; i++) {
+		int x = i * 7919 % n; /* in no order */
+
+		buf_printf(text,
+			"- name: node-%d.example.org\n  addresses: [172.16.%d.%d, 'fd01::%x']\n"
+			"  podCIDRs: [10.%d.%d.0/24, 'fd00:0:%x::/64']\n  labels: {rack: r%d}\n",
+			x, x / 250, x % 250 + 1, x + 1, x / 256, x % 256, x, x % 40);
+	}
+}
+
+START_TEST(ten_thousand_nodes_are_decoded_in_no_quadratic_time)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	_cleanup_buf_ struct buf text = {0};
+	double start = cpu_seconds();
+	const struct cluster *cluster;
+
+	add_many_nodes(&text, DECODE_MAX_NODES);
+	cluster = decode(buf_text(&text), &arena);
+	ck_assert_uint_eq(cluster->n_nodes, DECODE_MAX_NODES);
+	ck_assert_str_eq(cluster->nodes[0].name, "node-0.example.org");
+	ck_assert_double_lt(cpu_seconds() - start, SOON);
+}
+END_TEST
+
+START_TEST(one_node_more_is_refused)
+{
+	_cleanup_buf_ struct buf text = {0};
+
+	add_many_nodes(&text, DECODE_MAX_NODES + 1);
+	assert_refused(text.text, text.len, "3:1: nodes: 10001 entries, 10000 at most");
+}
+END_TEST
+
+START_TEST(one_clash_among_ten_thousand_is_found)
+{
+	_cleanup_buf_ struct buf text = {0};
+
+	add_many_nodes(&text, DECODE_MAX_NODES - 1);
+	buf_puts(&text, "- name: late\n  addresses: [192.168.1.1]\n  podCIDRs: [10.20.30.128/25]\n");
+	assert_refused(text.text, text.len,
+		"40001:14: nodes[9999].podCIDRs[0]: 10.20.30.128/25 overlaps "
+		"node-5150.example.org's 10.20.30.0/24");
+}
+END_TEST
+
+UNIT(decode, every_key_arrives_in_the_model, smallest_file_has_the_documented_defaults,
+	json_file_is_as_good, peer_inherits_the_session_written_behind_it,
+	hold_time_alone_moves_the_keepalive_time, order_of_nodes_and_peers_does_not_matter,
+	values_at_their_limits_are_taken, what_is_no_document_is_refused_by_its_place,
+	missing_parts_are_named, unknown_key_is_named_with_those_that_are_known,
+	wrong_type_is_named_with_what_stands_there, as_number_is_a_plain_number_nobody_reserved,
+	name_that_bird_cannot_hold_is_refused, name_with_a_nul_is_refused,
+	too_long_name_is_quoted_in_part, address_must_be_one_a_host_can_be_reached_at,
+	one_address_of_each_family, prefix_is_exact_and_has_room,
+	clash_between_nodes_is_reported_at_the_later_one, number_out_of_range_names_the_range,
+	keepalive_is_at_most_a_third_of_hold_time, word_out_of_a_choice_names_the_choice,
+	metrics_address_is_address_and_port,
+	feature_of_a_later_version_is_refused_where_its_lack_is_unsafe,
+	feature_that_is_only_missed_gives_a_warning,
+	long_keys_and_values_do_not_hide_what_is_wrong, file_over_the_limit_is_not_even_read,
+	ten_megabytes_of_brackets_are_one_error_at_once,
+	ten_thousand_nodes_are_decoded_in_no_quadratic_time, one_node_more_is_refused,
+	one_clash_among_ten_thousand_is_found)
