@@ -5,11 +5,14 @@
 Some pods stay all the time, the others come and go, several at a time, until every
 address has been used many times over.  After each period it counts what must be the
 same as at the beginning (leases held, bytes of the store, links, routes of all tables,
-neighbours) and what must not grow (open files of the machine, kernel memory), and
-prints it with the period's latencies.  Exit status 1: something leaked, or the last
-quarter was slower than the first by half and more.
+neighbours, processes and netlink sockets in the node's namespace) and what must not
+grow (open files of the machine, kernel memory), and prints it with the period's
+latencies.  Now and then the floor has a turn (cni_floor.c), so that a machine that
+became slower is told apart from a plugin that did.  Exit status 1: something leaked,
+or the last tenth was slower than the first, as a multiple of the floor, by half and
+more.
 
-usage: soak_cni.py [--cycles N] [--in-flight N] [--build DIR]
+usage: soak_cni.py [--cycles N] [--in-flight N] [--mode MODE] [--build DIR]
 """
 
 import argparse
@@ -24,12 +27,30 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "lab"))
 
-from bench_cni import Runner, percentile  # noqa: E402
+from bench_cni import (Runner, describe_machine, floor_of, isolate,  # noqa: E402
+                       make_floor_bridge, percentile)
 from cniharness import Host, Namespace, find_plugin  # noqa: E402
 
 PERIODS = 20
 RESIDENTS = 20
-COUNTED = ("leases", "store", "links", "routes", "neighbours")
+FLOOR_EVERY = 20        # that many rounds of ours, then one of the floor
+COUNTED = ("leases", "store", "links", "routes", "neighbours", "processes", "sockets")
+
+
+def processes_in(namespace):
+    """How many processes live in a network namespace."""
+    own, found = os.fstat(namespace.fd).st_ino, 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            found += os.stat(f"/proc/{pid}/ns/net").st_ino == own
+        except OSError:
+            pass        # it ended meanwhile
+    return found
+
+
+def netlink_sockets(namespace):
+    with namespace.entered(), open("/proc/thread-self/net/netlink") as file:
+        return len(file.readlines())
 
 
 def count(host):
@@ -43,20 +64,17 @@ def count(host):
     neighbours = [n for n in host.namespace.ip("neigh", "show") if "lladdr" in n]
     return {"leases": len(host.held()), "links": len(host.namespace.links()), "routes": routes,
             "store": os.path.getsize(f"{host.data_dir}/pods/leases"),
-            "neighbours": len(neighbours), "files": files,
+            "neighbours": len(neighbours), "processes": processes_in(host.namespace),
+            "sockets": netlink_sockets(host.namespace), "files": files,
             "kernel": int(memory["SUnreclaim"].split()[0]) / 1024}
 
 
-def cycle(runners, pods, plugin, conf, number, walls):
-    """A pod of each runner comes and goes."""
+def cycle(runner, pods, plugin, conf, number, walls):
+    """All the pods come and go."""
+    containers = [str(number + i) for i in range(len(pods))]
     for command in ("ADD", "DEL"):
-        for i, (runner, pod) in enumerate(zip(runners, pods)):
-            runner.send(command, f"pod{number + i}", pod, plugin, conf)
-        for runner in runners:
-            status, wall, *_ = runner.receive()
-            if status != 0:
-                sys.exit(f"{command} failed with status {status} after {number} cycles")
-            walls[command].append(wall)
+        _, samples = runner.run(command, containers, pods, plugin, conf, len(pods))
+        walls[command] += [wall for wall, *_ in samples]
 
 
 def show(number, seconds, walls, have):
@@ -64,32 +82,43 @@ def show(number, seconds, walls, have):
                for c in ("ADD", "DEL")]
     print(f"{number:8} {seconds:7.0f} {figures[0]} {figures[1]} {have['leases']:7} "
           f"{have['store']:7} {have['links']:6} {have['routes']:7} {have['neighbours']:7} "
-          f"{have['files']:7} {have['kernel']:8.1f}", flush=True)
+          f"{have['processes']:6} {have['sockets']:8} {have['files']:7} {have['kernel']:8.1f}",
+          flush=True)
 
 
-def soak(host, runners, pods, arguments):
-    """[(what is left, latencies)] of each period."""
+def soak(host, runner, pods, arguments):
+    """[(what is left, our latencies, the floor's)] of each period."""
     conf = os.path.join(host.folder, "conf.json")
     with open(conf, "w") as file:
         json.dump(host.conf(), file)
     for i in range(RESIDENTS):
         host.add(f"resident{i}")
+    make_floor_bridge(host)
+    floor = floor_of(arguments.build, host, f"{arguments.mode}-46")
     # All addresses used once, so that the store has its size.
     number, begin, rows = 0, time.monotonic(), []
     while number < 260:
-        cycle(runners, pods, host.plugin, conf, number, {"ADD": [], "DEL": []})
-        number += len(runners)
+        cycle(runner, pods, host.plugin, conf, number, {"ADD": [], "DEL": []})
+        number += len(pods)
     print(f"{'cycles':>8} {'s':>7} {'ADD ms':>7} {'p99':>7} {'DEL ms':>7} {'p99':>7} "
-          f"{'leases':>7} {'bytes':>7} {'links':>6} {'routes':>7} {'neigh.':>7} {'files':>7} "
-          f"{'kernel MiB':>10}")
+          f"{'leases':>7} {'bytes':>7} {'links':>6} {'routes':>7} {'neigh.':>7} {'procs':>6} "
+          f"{'sockets':>8} {'files':>7} {'kernel MiB':>10}")
     for period in range(1, PERIODS + 1):
-        walls = {"ADD": [], "DEL": []}
+        walls, floors = {"ADD": [], "DEL": []}, {"ADD": [], "DEL": []}
+        turn = 0
         while number < 260 + arguments.cycles * period // PERIODS:
-            cycle(runners, pods, host.plugin, conf, number, walls)
-            number += len(runners)
-        rows.append((count(host), walls))
+            cycle(runner, pods, host.plugin, conf, number, walls)
+            number += len(pods)
+            turn += 1
+            if turn % FLOOR_EVERY == 1:
+                cycle(runner, pods, floor, conf, number, floors)
+        rows.append((count(host), walls, floors))
         show(number, time.monotonic() - begin, walls, rows[-1][0])
     return rows
+
+
+def median_of(rows, which, command):
+    return statistics.median(wall for row in rows for wall in row[which][command])
 
 
 def judge(rows):
@@ -97,12 +126,14 @@ def judge(rows):
     first, last = rows[0][0], rows[-1][0]
     wrong = [f"{name}: {first[name]} at first, {last[name]} at last"
              for name in COUNTED if first[name] != last[name]]
-    quarter = len(rows) // 4
+    tenth = len(rows) // 10
     for command in ("ADD", "DEL"):
-        early, late = (statistics.median(wall for _, walls in part for wall in walls[command])
-                       for part in (rows[:quarter], rows[-quarter:]))
-        print(f"{command}: median of the first quarter {early:.2f} ms, of the last {late:.2f} ms")
-        if late > 1.5 * early:
+        parts = rows[:tenth], rows[-tenth:]
+        ours = [median_of(part, 1, command) for part in parts]
+        floor = [median_of(part, 2, command) for part in parts]
+        print(f"{command}: median of the first tenth {ours[0]:.2f} ms (the floor "
+              f"{floor[0]:.2f}), of the last {ours[1]:.2f} ms (the floor {floor[1]:.2f})")
+        if ours[1] / floor[1] > 1.5 * ours[0] / floor[0]:
             wrong.append(f"{command} became slower")
     return wrong
 
@@ -111,21 +142,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cycles", type=int, default=100000)
     parser.add_argument("--in-flight", type=int, default=8)
+    parser.add_argument("--mode", default="bridge", choices=("bridge", "routed"))
     parser.add_argument("--build", default=os.environ.get("ROOST_BUILDDIR", "."))
     arguments = parser.parse_args()
-    if os.geteuid() != 0:
-        sys.exit("soak_cni.py needs root: it makes network namespaces")
-    os.environ.setdefault("ROOST_BUILDDIR", os.path.abspath(arguments.build))
-    print(f"{os.cpu_count()} processors, Linux {os.uname().release}, load {os.getloadavg()[0]:.1f}")
+    isolate()
+    arguments.build = os.path.abspath(arguments.build)
+    os.environ.setdefault("ROOST_BUILDDIR", arguments.build)
+    describe_machine()
     with Host(find_plugin()) as host:
-        program = os.path.abspath(arguments.build) + "/tests/bench/cni_run"
-        runners = [Runner(program, host) for _ in range(arguments.in_flight)]
-        pods = [Namespace() for _ in runners]
+        host.mode = arguments.mode
+        runner = Runner(arguments.build, host)
+        pods = [Namespace() for _ in range(arguments.in_flight)]
         try:
-            wrong = judge(soak(host, runners, pods, arguments))
+            wrong = judge(soak(host, runner, pods, arguments))
         finally:
-            for runner in runners:
-                runner.close()
+            runner.close()
             for pod in pods:
                 pod.close()
     sys.exit("\n".join(wrong) or 0)
