@@ -152,6 +152,14 @@ static void error_read(struct nlmsghdr *header, struct step *step)
 		nla_strlcpy(step->reason, attrs[NLMSGERR_ATTR_MSG], sizeof(step->reason));
 }
 
+/* "No route at all" is an answer too, an error message. */
+static bool is_local_route(struct nlmsghdr *header)
+{
+	const struct rtmsg *route = nlmsg_data(header);
+
+	return header->nlmsg_type == RTM_NEWROUTE && route->rtm_type == RTN_LOCAL;
+}
+
 /* True when this was the answer to the last message of the batch. */
 static bool answer_read(struct batch *batch, struct nlmsghdr *header)
 {
@@ -167,6 +175,8 @@ static bool answer_read(struct batch *batch, struct nlmsghdr *header)
 		link_read(header, step->link);
 	else if (header->nlmsg_type == RTM_NEWROUTE && step->oif)
 		route_read(header, step->oif);
+	if (step->all_local && !is_local_route(header))
+		*step->all_local = false;
 	return i == batch->count - 1;
 }
 
@@ -220,11 +230,12 @@ static int batch_send(int fd, struct batch *batch, uint32_t *seq, struct err *er
 
 	batch->first_seq = *seq + 1;
 	for (size_t i = 0; i < batch->count; i++) {
-		struct nlmsghdr *header = nlmsg_hdr(batch->steps[i].msg);
+		const struct step *step = &batch->steps[i];
+		struct nlmsghdr *header = nlmsg_hdr(step->msg);
 
 		header->nlmsg_seq = ++*seq;
 		iov[i] = (struct iovec){header, NLMSG_ALIGN(header->nlmsg_len)};
-		if (i == batch->count - 1 && !batch->steps[i].link && !batch->steps[i].oif)
+		if (i == batch->count - 1 && !step->link && !step->oif && !step->all_local)
 			header->nlmsg_flags |= NLM_F_ACK;
 	}
 	return sendmsg(fd, &msg, 0) < 0 ? batch_error(err, "netlink") : 0;
@@ -238,7 +249,7 @@ int batch_run(int fd, struct batch *batch, uint32_t *seq, struct err *err)
 	for (size_t i = 0; i < batch->count; i++) {
 		const struct step *step = &batch->steps[i];
 
-		if (step->error && step->error != step->tolerated)
+		if (step->error && step->error != step->tolerated && !step->all_local)
 			return err_set(err, CNI_KERNEL, "%s: %s%s%s", step->what,
 				strerror(step->error), *step->reason ? ": " : "", step->reason);
 	}
@@ -399,7 +410,7 @@ void batch_add_neighbour(struct batch *batch, int index, const char *name, const
 	batch_put(msg, NDA_LLADDR, mac, PLAN_MAC_SIZE);
 }
 
-void batch_query_route(struct batch *batch, const struct addr *to, int *oif)
+static struct step *query_route(struct batch *batch, const struct addr *to)
 {
 	const struct rtmsg header = {
 		.rtm_family = to->family, .rtm_dst_len = addr_bits(to->family)};
@@ -408,7 +419,17 @@ void batch_query_route(struct batch *batch, const struct addr *to, int *oif)
 		"looking for the way to %s", addr_format(to, text));
 
 	batch_put_addr(msg, RTA_DST, to);
-	last_step(batch)->oif = oif;
+	return last_step(batch);
+}
+
+void batch_query_route(struct batch *batch, const struct addr *to, int *oif)
+{
+	query_route(batch, to)->oif = oif;
+}
+
+void batch_query_local(struct batch *batch, const struct addr *addr, bool *all_local)
+{
+	query_route(batch, addr)->all_local = all_local;
 }
 
 /* ---------------------------------------------------------------- dumps */

@@ -44,6 +44,7 @@ struct step {
 	struct nl_msg *msg;
 	struct link *link; /* where the answer to a query goes */
 	int *oif;	   /* the same for a route query */
+	bool *all_local;   /* and for the question whether an address is in use */
 };
 
 struct batch {
@@ -87,6 +88,8 @@ int batch_dump_links(int fd, uint32_t *seq, const char *kind,
  * name is for the error text in any case. */
 void batch_query_link(struct batch *batch, int index, const char *name, struct link *link);
 void batch_query_route(struct batch *batch, const struct addr *to, int *oif);
+/* Clears *all_local unless what is sent to the address arrives here. */
+void batch_query_local(struct batch *batch, const struct addr *addr, bool *all_local);
 struct nl_msg *batch_change_link(struct batch *batch, int index, const char *name, unsigned flags,
 	int tolerated, const char *what);
 void batch_set_up(struct batch *batch, int index, const char *name);

@@ -26,7 +26,7 @@
 #include "batch.h"
 #include "code.h"
 
-#define READY_TIMEOUT_MS 2000
+#define READY_TIMEOUT_US 2000000
 
 /* ---------------------------------------------------------------- what only we send */
 
@@ -384,14 +384,14 @@ static void add_pod_neighbours(struct batch *batch, int index, const struct plan
 		batch_add_neighbour(batch, index, plan->pod_ifname, &ipv6, plan->host.mac);
 }
 
+/* `pod` is a socket in the namespace that we are in by now. */
 static int apply_pod(
-	struct netlink *netlink, int netns, const struct plan *plan, int index, struct err *err)
+	struct netlink *netlink, int pod, const struct plan *plan, int index, struct err *err)
 {
 	_cleanup_batch_ struct batch batch = {0};
-	_cleanup_close_ int fd = netlink_enter(netns, err);
 	struct link link;
 
-	if (fd < 0 || sysctl_ipv6_link(plan->pod_ifname, plan->has_ipv6, err) < 0)
+	if (sysctl_ipv6_link(plan->pod_ifname, plan->has_ipv6, err) < 0)
 		return -1;
 	batch_set_up(&batch, 0, "lo");
 	batch_set_no_link_local(&batch, index, plan->pod_ifname);
@@ -406,7 +406,7 @@ static int apply_pod(
 		batch_add_route(&batch, index, &plan->routes[i],
 			plan->routed && plan->routes[i].dst.addr.family == AF_INET);
 	batch_query_link(&batch, index, plan->pod_ifname, &link);
-	return batch_run(fd, &batch, &netlink->seq, err);
+	return batch_run(pod, &batch, &netlink->seq, err);
 }
 
 /* From here on the node reaches a routed pod. */
@@ -426,7 +426,7 @@ static int apply_pod_routes(
 
 /* A port of a bridge that speaks STP takes half a minute by design; whoever
  * switched it on wants that. */
-static bool is_ready(const struct plan *plan, const struct link *host, const struct link *bridge)
+static bool forwards(const struct plan *plan, const struct link *host, const struct link *bridge)
 {
 	if (host->operstate != IF_OPER_UP)
 		return false;
@@ -437,38 +437,74 @@ static bool is_ready(const struct plan *plan, const struct link *host, const str
 	return host->port_state != BR_STATE_FORWARDING || bridge->operstate == IF_OPER_UP;
 }
 
-/* A new pair has its carrier at once, but the kernel's link watch, a work queue,
- * has to notice before the port forwards and packets leave.  Since Linux 6.8
- * looking at a link makes it notice (first the port, then the bridge, whose first
- * port this may be); before that it takes a moment. */
-static int wait_until_ready(struct netlink *netlink, const struct plan *plan, int host_index,
-	int bridge_index, struct err *err)
+static int look_at_node(struct netlink *netlink, const struct plan *plan, int host_index,
+	int bridge_index, bool *ready, struct err *err)
 {
-	const struct timespec pause = {.tv_nsec = 1000000};
+	_cleanup_batch_ struct batch batch = {0};
+	struct link host, bridge;
+	bool all_local = true;
 
-	for (int waited_ms = 0; waited_ms < READY_TIMEOUT_MS; waited_ms++) {
-		_cleanup_batch_ struct batch batch = {0};
-		struct link host, bridge;
+	batch_query_link(&batch, host_index, plan->host.ifname, &host);
+	if (!plan->routed)
+		batch_query_link(&batch, bridge_index, plan->bridge, &bridge);
+	for (size_t i = 0; i < plan->gateway_count; i++)
+		batch_query_local(&batch, &plan->gateways[i].addr, &all_local);
+	if (batch_run(netlink->fd, &batch, &netlink->seq, err) < 0)
+		return -1;
+	if (host.index == 0 || (!plan->routed && bridge.index == 0))
+		return err_set(err, CNI_KERNEL, "%s is gone",
+			host.index ? plan->bridge : plan->host.ifname);
+	*ready = all_local && forwards(plan, &host, &bridge);
+	return 0;
+}
 
-		batch_query_link(&batch, host_index, plan->host.ifname, &host);
-		if (!plan->routed)
-			batch_query_link(&batch, bridge_index, plan->bridge, &bridge);
-		if (batch_run(netlink->fd, &batch, &netlink->seq, err) < 0)
+static int look_at_pod(
+	struct netlink *netlink, int pod, const struct plan *plan, bool *ready, struct err *err)
+{
+	_cleanup_batch_ struct batch batch = {0};
+
+	*ready = true;
+	if (!plan->has_ipv6)
+		return 0;
+	for (size_t i = 0; i < plan->addr_count; i++)
+		batch_query_local(&batch, &plan->addrs[i].addr.addr, ready);
+	return batch_run(pod, &batch, &netlink->seq, err);
+}
+
+/* Two things the kernel leaves to work queues.  A new pair has its carrier at once,
+ * but the link watch has to notice before the port forwards and packets leave; since
+ * Linux 6.8 looking at a link makes it notice (first the port, then the bridge, whose
+ * first port this may be), before that it takes a moment.  And an IPv6 address has no
+ * local route and answers no neighbour solicitation before addrconf_dad_work() has
+ * seen to it, also when there is no duplicate address detection to be done. */
+static int wait_until_ready(struct netlink *netlink, int pod, const struct plan *plan,
+	int host_index, int bridge_index, struct err *err)
+{
+	bool node_ready = false, pod_ready = false;
+	int pause_us = 50;
+
+	for (int waited_us = 0; waited_us < READY_TIMEOUT_US; waited_us += pause_us) {
+		const struct timespec pause = {.tv_nsec = pause_us * 1000};
+
+		if (!node_ready &&
+			look_at_node(netlink, plan, host_index, bridge_index, &node_ready, err) < 0)
 			return -1;
-		if (host.index == 0 || (!plan->routed && bridge.index == 0))
-			return err_set(err, CNI_KERNEL, "%s is gone",
-				host.index ? plan->bridge : plan->host.ifname);
-		if (is_ready(plan, &host, &bridge))
+		if (!pod_ready && look_at_pod(netlink, pod, plan, &pod_ready, err) < 0)
+			return -1;
+		if (node_ready && pod_ready)
 			return 0;
 		if (nanosleep(&pause, NULL) < 0)
 			return batch_error(err, plan->host.ifname);
+		if (pause_us < 800)
+			pause_us *= 2;
 	}
-	return err_set(err, CNI_KERNEL, "%s does not forward after %d ms", plan->host.ifname,
-		READY_TIMEOUT_MS);
+	return err_set(err, CNI_KERNEL, "%s is not ready after %d ms", plan->host.ifname,
+		READY_TIMEOUT_US / 1000);
 }
 
 int netlink_apply(struct netlink *netlink, int netns, struct plan *plan, struct err *err)
 {
+	_cleanup_close_ int pod = -1;
 	struct link bridge = {0}, host;
 
 	if (look_around(netlink, plan, &bridge, err) < 0 || switch_forwarding_on(plan, err) < 0)
@@ -478,13 +514,14 @@ int netlink_apply(struct netlink *netlink, int netns, struct plan *plan, struct 
 	if (apply_host(netlink, netns, plan, bridge.index, &host, err) < 0)
 		return -1;
 	/* A bridge's ports take no part in IPv6, a routed pod's link does.  Files of
-	 * the node's namespace: apply_pod() leaves it. */
+	 * the node's namespace, which we leave next. */
 	if (plan->routed && sysctl_ipv6_link(plan->host.ifname, plan->has_ipv6, err) < 0)
 		return -1;
-	if (apply_pod(netlink, netns, plan, host.peer, err) < 0 ||
+	pod = netlink_enter(netns, err);
+	if (pod < 0 || apply_pod(netlink, pod, plan, host.peer, err) < 0 ||
 		(plan->routed && apply_pod_routes(netlink, plan, host.index, err) < 0))
 		return -1;
-	return wait_until_ready(netlink, plan, host.index, bridge.index, err);
+	return wait_until_ready(netlink, pod, plan, host.index, bridge.index, err);
 }
 
 /* ---------------------------------------------------------------- undo */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* netlink -- makes the kernel hold what a plan says, checks that it does, undoes it.
  *
- * An ADD is four sends (batch.h): look around, make the pair, configure the pod,
- * wait until the port forwards.  No dumps, no caches, but for CHECK.
+ * An ADD is four or five sends (batch.h): look around, make the pair, configure the
+ * pod, look until the port forwards and IPv6 addresses are in use.  No dumps, no
+ * caches, but for CHECK.
  *
  * The pair is made with both ends where they belong.  Moving one later costs an
  * RCU grace period under the RTNL lock, which is what makes other plugins slow

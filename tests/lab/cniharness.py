@@ -23,6 +23,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _OWN = "/proc/thread-self/ns/net"
 
+RTF_LOCAL = 0x80000000  # of linux/ipv6_route.h
+
 CALL_SECONDS = 60       # more than the plugin's own deadline: only a hang takes that long
 
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
@@ -100,6 +102,13 @@ class Namespace:
         return {r["dst"]: r.get("gateway")
                 for family in ("-4", "-6") for r in self.ip(family, "route", "show")
                 if r["type"] == "unicast"}
+
+    def local_ipv6(self):
+        """What the kernel takes for its own when it comes in, read at once."""
+        with self.entered(), open("/proc/thread-self/net/ipv6_route") as file:
+            rows = [line.split() for line in file]
+        return {str(ipaddress.IPv6Address(bytes.fromhex(row[0])))
+                for row in rows if int(row[8], 16) & RTF_LOCAL}
 
     def sysctl(self, name):
         with self.entered(), open("/proc/sys/" + name) as file:

@@ -226,6 +226,21 @@ def test_everything_is_up_and_forwards_when_add_returns(host):
     assert pod.links()["eth0"]["operstate"] == "UP"
 
 
+@pytest.mark.parametrize("mode", ["bridge", "routed"])
+def test_ipv6_addresses_are_in_use_when_add_returns(host, mode):
+    """The kernel makes an address's local route later, and later still when others
+    hold its locks."""
+    conf, pods = host.conf(mode=mode), [host.pod() for _ in range(40)]
+    for first in range(0, len(pods), 10):
+        running = [(host.start("ADD", f"c{i}", pods[i], conf=conf), pods[i])
+                   for i in range(first, first + 10)]
+        for process, pod in running:
+            reply = host.finish(process)
+            assert reply.code == 0, reply
+            address = reply.json["ips"][1]["address"].split("/")[0]
+            assert address in pod.local_ipv6()
+
+
 def test_two_pods_reach_each_other_and_the_gateway_with_the_first_packet(host):
     pods = [host.pod(), host.pod()]
     host.add("c1", pods[0])

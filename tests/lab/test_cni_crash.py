@@ -114,6 +114,16 @@ def was_killed(reply):
     return reply.code in (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 
+# What ADD does again and again until the kernel is ready: how often varies.
+WAITING = ("sendmsg", "recvmmsg", "clock_nanosleep")
+
+
+def was_killed_or_faster(reply, lines, name, nth):
+    """Killed, or it did not have to wait and so never made that call."""
+    return was_killed(reply) or (name in WAITING and reply.code == 0 and
+                                 (name, nth) not in system_calls(lines))
+
+
 @needs_strace
 @pytest.mark.parametrize("command", ["ADD", "DEL", "GC"])
 def test_killed_at_any_system_call_the_next_del_or_gc_cleans_up(host, command):
@@ -121,9 +131,9 @@ def test_killed_at_any_system_call_the_next_del_or_gc_cleans_up(host, command):
         pod, other = host.pod(), host.pod()
         if command != "ADD":
             host.add("victim", pod)
-        reply, _ = traced(host, command, "victim", pod, conf=conf_for(host, command),
-                          options=kill(name, nth))
-        assert was_killed(reply), (name, nth, reply)
+        reply, lines = traced(host, command, "victim", pod, conf=conf_for(host, command),
+                              options=kill(name, nth))
+        assert was_killed_or_faster(reply, lines, name, nth), (name, nth, reply)
         # Whoever comes next gets an address of its own, whatever is left.
         host.add("next", other)
         assert_no_address_twice(host)
@@ -213,9 +223,9 @@ def test_a_store_is_made_anew_whole_or_not_at_all(host, what):
         damage()
         option = kill(name, nth) if what == "killed" else \
             ["-e", f"inject={name}:error={what}:when={nth}"]
-        reply, _ = traced(host, "ADD", "victim", pod, options=option)
+        reply, lines = traced(host, "ADD", "victim", pod, options=option)
         where = (name, nth, reply)
-        assert was_killed(reply) if what == "killed" else \
+        assert was_killed_or_faster(reply, lines, name, nth) if what == "killed" else \
             reply.code in (0, 1) or name in MEMORY, where
         host.add("next")
         assert before.items() <= host.held().items(), where
