@@ -153,18 +153,14 @@ static int decode_old(const struct fields *object, const char *key, struct arena
 static int decode_answer(
 	const struct fields *object, struct arena *mem, struct cni_result *result, struct err *err)
 {
-	struct fields dns;
-
 	if (!json_is_object(object->json))
 		return err_set(err, CNI_DECODE, "expected an object");
 	if (decode_old(object, "ip4", mem, result, err) < 0 ||
 		decode_old(object, "ip6", mem, result, err) < 0 ||
 		decode_ips(object, false, mem, result, err) < 0 ||
 		cni_routes_decode(object, mem, &result->routes, &result->route_count, err) < 0 ||
-		field_get_object(object, "dns", mem, &dns, err) < 0)
+		dns_decode(object, "dns", mem, &result->dns, err) < 0)
 		return -1;
-	if (json_object_size(dns.json) > 0)
-		result->dns = dns.json;
 	return result->ip_count ? 0 : err_set(err, CNI_CONFIG, "no address");
 }
 

@@ -143,6 +143,8 @@ static void error_read(struct nlmsghdr *header, struct step *step)
 	struct nlattr *attrs[NLMSGERR_ATTR_MAX + 1];
 
 	step->error = -error->error;
+	if (step->exists)
+		*step->exists = step->error == EEXIST;
 	if (!(header->nlmsg_flags & NLM_F_ACK_TLVS))
 		return;
 	if (!(header->nlmsg_flags & NLM_F_CAPPED))
@@ -348,9 +350,43 @@ static void put_metrics(struct nl_msg *msg, const struct cni_route *route)
 	nla_nest_end(msg, metrics);
 }
 
-/* EEXIST: a pod's second interface meets the default route of its first. */
-void batch_add_route(struct batch *batch, int index, const struct cni_route *route, bool on_link)
+/* The ways of one route: those of routes[0] and of what follows and is the same route. */
+static void put_ways(
+	struct nl_msg *msg, int index, const struct cni_route *routes, size_t count, bool on_link)
 {
+	struct nlattr *ways = batch_nest(msg, RTA_MULTIPATH);
+
+	for (size_t i = 0; i < count; i++) {
+		struct rtnexthop *way;
+
+		if (!plan_same_route(&routes[0], &routes[i]))
+			continue;
+		way = nlmsg_reserve(msg, sizeof(*way), NLMSG_ALIGNTO);
+		if (!way)
+			abort();
+		*way = (struct rtnexthop){
+			.rtnh_flags = on_link ? RTNH_F_ONLINK : 0, .rtnh_ifindex = index};
+		batch_put_addr(msg, RTA_GATEWAY, &routes[i].gateway);
+		way->rtnh_len =
+			(uint16_t)((char *)nlmsg_tail(nlmsg_hdr(msg)) - (char *)(void *)way);
+	}
+	nla_nest_end(msg, ways);
+}
+
+static bool has_more_ways(const struct cni_route *routes, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		if (plan_same_route(&routes[0], &routes[i]))
+			return true;
+	return false;
+}
+
+/* EEXIST: a pod's second interface meets the default route of its first. */
+static void add_route(
+	struct batch *batch, int index, struct cni_route *routes, size_t count, bool on_link)
+{
+	struct cni_route *route = &routes[0];
+	bool many = has_more_ways(routes, count);
 	uint8_t scope = route->gateway.family ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
 	const struct rtmsg header = {
 		.rtm_family = route->dst.addr.family,
@@ -359,22 +395,43 @@ void batch_add_route(struct batch *batch, int index, const struct cni_route *rou
 		.rtm_protocol = RTPROT_STATIC,
 		.rtm_scope = route->scope == CNI_UNSET ? scope : (uint8_t)route->scope,
 		.rtm_type = RTN_UNICAST,
-		.rtm_flags = on_link ? RTNH_F_ONLINK : 0,
+		.rtm_flags = on_link && !many ? RTNH_F_ONLINK : 0,
 	};
 	char text[PREFIX_TEXT_MAX];
 	struct nl_msg *msg = batch_add(batch, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &header,
 		sizeof(header), EEXIST, "adding the route to %s", prefix_format(&route->dst, text));
 
+	last_step(batch)->exists = &route->taken;
 	if (route->dst.len)
 		batch_put_addr(msg, RTA_DST, &route->dst.addr);
-	if (route->gateway.family)
+	if (many)
+		put_ways(msg, index, routes, count, on_link);
+	else if (route->gateway.family)
 		batch_put_addr(msg, RTA_GATEWAY, &route->gateway);
-	batch_put_u32(msg, RTA_OIF, (uint32_t)index);
+	if (!many)
+		batch_put_u32(msg, RTA_OIF, (uint32_t)index);
 	if (route->priority != CNI_UNSET)
 		batch_put_u32(msg, RTA_PRIORITY, (uint32_t)route->priority);
 	if (route->table != CNI_UNSET)
 		batch_put_u32(msg, RTA_TABLE, (uint32_t)route->table);
 	put_metrics(msg, route);
+}
+
+static bool is_first_of_its_kind(const struct cni_route *routes, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (plan_same_route(&routes[k], &routes[i]))
+			return false;
+	return true;
+}
+
+void batch_add_routes(
+	struct batch *batch, int index, struct cni_route *routes, size_t count, bool on_link)
+{
+	for (size_t i = 0; i < count; i++)
+		if (is_first_of_its_kind(routes, i))
+			add_route(batch, index, routes + i, count - i,
+				on_link && routes[i].dst.addr.family == AF_INET);
 }
 
 /* A route that is there already is another pod's: two pods with one address. */

@@ -44,6 +44,7 @@ struct step {
 	struct nl_msg *msg;
 	struct link *link; /* where the answer to a query goes */
 	int *oif;	   /* the same for a route query */
+	bool *exists;	   /* whether the error was EEXIST */
 	bool *all_local;   /* and for the question whether an address is in use */
 };
 
@@ -97,8 +98,11 @@ void batch_set_no_link_local(struct batch *batch, int index, const char *name);
 void batch_add_addr(struct batch *batch, int index, const char *name, const struct prefix *addr);
 void batch_add_link_local(
 	struct batch *batch, int index, const char *name, const uint8_t mac[PLAN_MAC_SIZE]);
-/* `on_link`: the gateway is on this link whatever the pod's addresses say. */
-void batch_add_route(struct batch *batch, int index, const struct cni_route *route, bool on_link);
+/* A route for each, but one with several ways (plan_same_route()) for those that go to
+ * the same place.  `on_link`: gateways are on this link whatever the pod's addresses
+ * say.  What is in the kernel already is marked `taken`. */
+void batch_add_routes(
+	struct batch *batch, int index, struct cni_route *routes, size_t count, bool on_link);
 /* The node's way to one address of a routed pod. */
 void batch_add_pod_route(struct batch *batch, int index, const struct addr *addr);
 /* A neighbour that is never asked for and never forgotten. */

@@ -54,6 +54,71 @@ static bool attr_is_addr(struct nlattr *attr, const struct addr *addr)
 	       memcmp(nla_data(attr), addr->bytes, addr_size(addr->family)) == 0;
 }
 
+static bool attr_is_u32(struct nlattr *attr, uint32_t number, uint32_t missing)
+{
+	return (attr ? nla_get_u32(attr) : missing) == number;
+}
+
+static bool has_metric(struct nlattr *metrics[], int type, uint32_t wanted, uint32_t most)
+{
+	if (wanted > most) /* what the kernel makes of it */
+		wanted = most;
+	return wanted == 0 || (metrics[type] && nla_get_u32(metrics[type]) == wanted);
+}
+
+static bool has_metrics(struct nlattr *attr, const struct cni_route *want)
+{
+	struct nlattr *metrics[RTAX_MAX + 1] = {NULL};
+
+	if (!want->mtu && !want->advmss)
+		return true;
+	if (!attr || nla_parse_nested(metrics, RTAX_MAX, attr, NULL) < 0)
+		return false;
+	return has_metric(metrics, RTAX_MTU, want->mtu, 65535 - 15) &&
+	       has_metric(metrics, RTAX_ADVMSS, want->advmss, 65535 - 40);
+}
+
+/* What the result does not say may be anything.  IPv6 knows no scopes, and no
+ * priority 0. */
+static bool has_extras(
+	const struct rtmsg *info, struct nlattr *attrs[], const struct cni_route *want)
+{
+	bool ipv6 = info->rtm_family == AF_INET6;
+	int64_t priority = want->priority == 0 && ipv6 ? 1024 : want->priority;
+	int64_t table = want->table == RT_TABLE_UNSPEC ? RT_TABLE_MAIN : want->table;
+
+	if (priority != CNI_UNSET && !attr_is_u32(attrs[RTA_PRIORITY], (uint32_t)priority, 0))
+		return false;
+	if (table != CNI_UNSET && !attr_is_u32(attrs[RTA_TABLE], (uint32_t)table, info->rtm_table))
+		return false;
+	if (want->scope != CNI_UNSET && !ipv6 && info->rtm_scope != want->scope)
+		return false;
+	return has_metrics(attrs[RTA_METRICS], want);
+}
+
+/* By its only way or one of several. */
+static bool goes_by(struct nlattr *attrs[], const struct addr *gateway)
+{
+	struct rtnexthop *way;
+	int left;
+
+	if (!gateway->family || attr_is_addr(attrs[RTA_GATEWAY], gateway))
+		return true;
+	if (!attrs[RTA_MULTIPATH])
+		return false;
+	way = nla_data(attrs[RTA_MULTIPATH]);
+	for (left = nla_len(attrs[RTA_MULTIPATH]); RTNH_OK(way, left);
+		left -= (int)RTNH_ALIGN(way->rtnh_len), way = RTNH_NEXT(way)) {
+		struct nlattr *inner[RTA_MAX + 1];
+
+		if (nla_parse(inner, RTA_MAX, (struct nlattr *)(void *)RTNH_DATA(way),
+			    way->rtnh_len - (int)sizeof(*way), NULL) == 0 &&
+			attr_is_addr(inner[RTA_GATEWAY], gateway))
+			return true;
+	}
+	return false;
+}
+
 static void route_seen(struct nlmsghdr *header, void *data)
 {
 	const struct rtmsg *info = nlmsg_data(header);
@@ -68,7 +133,7 @@ static void route_seen(struct nlmsghdr *header, void *data)
 		if (want->dst.addr.family == info->rtm_family &&
 			want->dst.len == info->rtm_dst_len &&
 			(want->dst.len == 0 || attr_is_addr(attrs[RTA_DST], &want->dst.addr)) &&
-			(!want->gateway.family || attr_is_addr(attrs[RTA_GATEWAY], &want->gateway)))
+			goes_by(attrs, &want->gateway) && has_extras(info, attrs, want))
 			wanted->route_found[i] = true;
 	}
 }
@@ -96,7 +161,8 @@ static int check_routes(int fd, uint32_t *seq, struct wanted *wanted, struct err
 		char text[PREFIX_TEXT_MAX];
 
 		if (!wanted->route_found[i])
-			return err_set(err, CNI_DIFFERS, "the container lacks the route to %s",
+			return err_set(err, CNI_DIFFERS,
+				"the container lacks the route to %s, or it is not as it was",
 				prefix_format(&wanted->routes[i].dst, text));
 	}
 	return 0;

@@ -33,6 +33,7 @@
 #define DEADLINE_S 20 /* for everything; kubelet gives a CNI call minutes */
 #define UNDO_S 10     /* on top of it, to clean up */
 #define NODE_FILE_MAX (1u << 20)
+#define RESOLV_CONF_MAX (1u << 16)
 
 /* What a command works with. */
 struct call {
@@ -125,9 +126,28 @@ static int add_node_file(struct call *call, struct err *err)
 		request->node_file);
 }
 
+/* What host-local does with its resolvConf: a file that is not there is an error. */
+static int add_resolv_conf(struct call *call, struct err *err)
+{
+	struct cni_request *request = &call->request;
+	_cleanup_buf_ struct buf text = {0};
+
+	if (!request->resolv_conf || !*request->resolv_conf || request->dns.given ||
+		request->command == CNI_CHECK)
+		return 0;
+	if (file_read(request->resolv_conf, RESOLV_CONF_MAX, &text, err) < 0) {
+		err->code = CNI_IO;
+		return err_wrap(err, "ipam.resolvConf");
+	}
+	dns_resolv_conf_decode(buf_text(&text), &call->mem, &request->dns);
+	return 0;
+}
+
 static int complete_request(struct call *call, struct err *err)
 {
-	return add_node_file(call, err) < 0 ? -1 : cni_request_complete(&call->request, err);
+	if (add_node_file(call, err) < 0 || add_resolv_conf(call, err) < 0)
+		return -1;
+	return cni_request_complete(&call->request, err);
 }
 
 /* ---------------------------------------------------------------- commands */
@@ -211,7 +231,7 @@ static int plan_delegated(struct call *call, struct plan *plan, struct err *err)
 			0 ||
 		plan_make_delegated(request, &answer, &call->mem, plan, err) < 0)
 		return err_wrap(err, "ipam.type %s: its answer", request->delegate);
-	if (!request->dns)
+	if (!request->dns.given)
 		request->dns = answer.dns;
 	return 0;
 }
@@ -354,17 +374,18 @@ static int check_own_lease(const struct cni_request *request, struct netlink *ne
 	return check_lease(request, lease, err);
 }
 
-/* The routes of prevResult may be those of others in the chain; the kernel has to
- * have them all the same. */
-static int check_delegated(struct call *call, struct plan *plan, struct err *err)
+/* The addresses are taken, and by whom; then what there has to be of them. */
+static int check_addresses(
+	struct call *call, struct netlink *netlink, struct plan *plan, struct err *err)
 {
-	struct cni_result addresses = call->request.previous;
+	const struct cni_request *request = &call->request;
 	_cleanup_buf_ struct buf ignored = {0};
+	struct lease lease;
 
-	addresses.route_count = 0;
-	if (ask_delegate(call, "CHECK", &ignored, err) < 0)
+	if (request->delegate ? ask_delegate(call, "CHECK", &ignored, err) < 0
+			      : check_own_lease(request, netlink, &lease, err) < 0)
 		return -1;
-	return plan_make_delegated(&call->request, &addresses, &call->mem, plan, err);
+	return plan_make_previous(request, request->delegate ? NULL : &lease, plan, err);
 }
 
 static int cmd_check(struct call *call, struct err *err)
@@ -382,9 +403,7 @@ static int cmd_check(struct call *call, struct err *err)
 	if (netlink_open_netns(request->netns, call->own_netns, &netns, err) < 0 ||
 		netlink_open(&netlink, err) < 0)
 		return -1;
-	if (request->delegate ? check_delegated(call, &plan, err) < 0
-			      : check_own_lease(request, &netlink, &lease, err) < 0 ||
-					plan_make(request, &lease, &call->mem, &plan, err) < 0)
+	if (check_addresses(call, &netlink, &plan, err) < 0)
 		return -1;
 	return netlink_check(&netlink, netns, &plan, &request->previous, err);
 }

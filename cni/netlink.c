@@ -402,9 +402,7 @@ static int apply_pod(
 		batch_add_link_local(&batch, index, plan->pod_ifname, plan->pod_mac);
 	if (plan->routed)
 		add_pod_neighbours(&batch, index, plan);
-	for (size_t i = 0; i < plan->route_count; i++)
-		batch_add_route(&batch, index, &plan->routes[i],
-			plan->routed && plan->routes[i].dst.addr.family == AF_INET);
+	batch_add_routes(&batch, index, plan->routes, plan->route_count, plan->routed);
 	batch_query_link(&batch, index, plan->pod_ifname, &link);
 	return batch_run(pod, &batch, &netlink->seq, err);
 }

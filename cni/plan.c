@@ -285,6 +285,65 @@ static int make_routed(struct plan *plan, struct err *err)
 	return 0;
 }
 
+static int64_t kernels_table(const struct cni_route *route)
+{
+	return route->table == CNI_UNSET || route->table == RT_TABLE_UNSPEC ? RT_TABLE_MAIN
+									    : route->table;
+}
+
+static int64_t kernels_priority(const struct cni_route *route)
+{
+	if (route->priority != CNI_UNSET && route->priority != 0)
+		return route->priority;
+	return route->dst.addr.family == AF_INET6 ? 1024 : 0; /* IP6_RT_PRIO_USER */
+}
+
+bool plan_same_route(const struct cni_route *a, const struct cni_route *b)
+{
+	return prefix_cmp(&a->dst, &b->dst) == 0 && kernels_table(a) == kernels_table(b) &&
+	       kernels_priority(a) == kernels_priority(b);
+}
+
+/* The second route to a place is another way of the first, if it can be; the same one
+ * again, as two gateways of the node are in routed mode, is left out. */
+static int check_way(const struct plan *plan, size_t i, bool *again, struct err *err)
+{
+	const struct cni_route *route = &plan->routes[i];
+	char text[PREFIX_TEXT_MAX];
+
+	for (size_t k = 0; k < i; k++) {
+		const struct cni_route *first = &plan->routes[k];
+
+		if (!plan_same_route(first, route))
+			continue;
+		*again |= addr_cmp(&first->gateway, &route->gateway) == 0;
+		if (first->mtu != route->mtu || first->advmss != route->advmss ||
+			first->scope != route->scope || !first->gateway.family ||
+			!route->gateway.family)
+			return err_set(err, CNI_CONFIG,
+				"two routes to %s that are no two ways of one: give them gw, and "
+				"the same mtu, advmss and scope, or another priority or table",
+				prefix_format(&route->dst, text));
+	}
+	return 0;
+}
+
+static int join_routes(struct plan *plan, struct err *err)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < plan->route_count; i++) {
+		bool again = false;
+
+		plan->routes[count] = plan->routes[i];
+		if (check_way(plan, count, &again, err) < 0)
+			return -1;
+		count += !again;
+	}
+	plan->route_count = count;
+	return 0;
+}
+
 static void start(struct plan *plan, const struct cni_request *request)
 {
 	*plan = (struct plan){
@@ -307,7 +366,9 @@ static int finish(struct plan *plan, const struct cni_request *request, struct e
 		memcpy(plan->pod_mac, request->mac, PLAN_MAC_SIZE);
 	else if (plan->addr_count)
 		mac_from_addr(&plan->addrs[0].addr.addr, plan->pod_mac);
-	return plan->routed ? make_routed(plan, err) : 0;
+	if (plan->routed && make_routed(plan, err) < 0)
+		return -1;
+	return join_routes(plan, err);
 }
 
 struct lease_want plan_lease(const struct cni_request *request)
@@ -367,6 +428,49 @@ int plan_make_delegated(const struct cni_request *request, const struct cni_resu
 	return finish(plan, request, err);
 }
 
+static bool is_leased(const struct lease *lease, const struct addr *addr)
+{
+	for (size_t i = 0; i < lease->addr_count; i++)
+		if (addr_cmp(&lease->addrs[i], addr) == 0)
+			return true;
+	return false;
+}
+
+/* A result of ours begins with the bridge and the node's end, or with the latter. */
+static void read_interfaces(struct plan *plan, const struct cni_result *previous)
+{
+	const struct cni_interface *interfaces = previous->interfaces;
+
+	for (size_t i = 0; i < previous->interface_count; i++)
+		if (*interfaces[i].sandbox && strcmp(interfaces[i].name, plan->pod_ifname) == 0)
+			mac_parse(interfaces[i].mac, plan->pod_mac);
+	if (previous->interface_count && strcmp(interfaces[0].name, plan->host.ifname) == 0)
+		plan->routed = true;
+	if (previous->interface_count < 2 || strcmp(interfaces[1].name, plan->host.ifname) != 0)
+		return;
+	plan->routed = false;
+	plan->bridge = interfaces[0].name;
+}
+
+int plan_make_previous(const struct cni_request *request, const struct lease *lease,
+	struct plan *plan, struct err *err)
+{
+	const struct cni_result *previous = &request->previous;
+
+	start(plan, request);
+	read_interfaces(plan, previous);
+	for (size_t i = 0; i < previous->ip_count; i++) {
+		const struct cni_ip *ip = &previous->ips[i];
+
+		if (!is_pods(request, previous, ip) ||
+			(lease && !is_leased(lease, &ip->address.addr)))
+			continue;
+		if (add_answered(plan, ip, err) < 0)
+			return err_wrap(err, "prevResult");
+	}
+	return 0;
+}
+
 int plan_ipam_result(const struct cni_request *request, const struct lease *lease,
 	struct arena *mem, struct cni_result *result, struct err *err)
 {
@@ -374,8 +478,11 @@ int plan_ipam_result(const struct cni_request *request, const struct lease *leas
 
 	if (add_addrs(&plan, request, lease, err) < 0)
 		return -1;
-	*result =
-		(struct cni_result){.routes = request->routes, .route_count = request->route_count};
+	*result = (struct cni_result){
+		.routes = request->routes,
+		.route_count = request->route_count,
+		.dns = request->dns, /* ipam.resolvConf's: the rest is the main plugin's */
+	};
 	for (size_t i = 0; i < plan.addr_count; i++)
 		*ARENA_PUSH(mem, result->ips, &result->ip_count) =
 			(struct cni_ip){plan.addrs[i].addr, plan.addrs[i].gateway, CNI_UNSET};
@@ -394,11 +501,21 @@ static void add_interface(struct cni_result *result, struct arena *mem, const ch
 		(struct cni_interface){name, mac_text(mac, mem), sandbox, mtu};
 }
 
+static bool is_taken(const struct plan *plan, const struct cni_route *route)
+{
+	for (size_t i = 0; i < plan->route_count; i++)
+		if (plan->routes[i].taken && plan_same_route(&plan->routes[i], route))
+			return true;
+	return false;
+}
+
 void plan_result(const struct cni_request *request, const struct plan *plan, struct arena *mem,
 	struct cni_result *result)
 {
-	*result = (struct cni_result){
-		.routes = plan->routes, .route_count = plan->route_count, .dns = request->dns};
+	*result = (struct cni_result){.dns = dns_overlay(&request->dns, &request->dns_wish)};
+	for (size_t i = 0; i < plan->route_count; i++)
+		if (!is_taken(plan, &plan->routes[i]))
+			*ARENA_PUSH(mem, result->routes, &result->route_count) = plan->routes[i];
 	if (!plan->routed)
 		add_interface(result, mem, plan->bridge, plan->bridge_mac, "", plan->mtu);
 	add_interface(result, mem, plan->host.ifname, plan->host.mac, "", plan->mtu);

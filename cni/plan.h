@@ -85,10 +85,16 @@ struct lease_want plan_lease(const struct cni_request *request);
 int plan_make(const struct cni_request *request, const struct lease *lease, struct arena *mem,
 	struct plan *plan, struct err *err);
 
-/* The same for addresses that another IPAM plugin chose: its answer, or, for CHECK,
- * the result that was made of it then. */
+/* The same for addresses that another IPAM plugin chose, its answer. */
 int plan_make_delegated(const struct cni_request *request, const struct cni_result *answer,
 	struct arena *mem, struct plan *plan, struct err *err);
+
+/* What ADD made, as prevResult tells it: ranges, bridge and mode of the configuration
+ * may be others by now, and a pod stays as it was made.  Of its addresses those of
+ * the lease, with a lease; later plugins of the chain may have added some.  It has no
+ * routes: CHECK takes those of prevResult. */
+int plan_make_previous(const struct cni_request *request, const struct lease *lease,
+	struct plan *plan, struct err *err);
 
 /* What ADD answers when only the addresses are ours to give. */
 int plan_ipam_result(const struct cni_request *request, const struct lease *lease,
@@ -97,7 +103,11 @@ int plan_ipam_result(const struct cni_request *request, const struct lease *leas
 /* The address that pods send everything to when they are routed. */
 struct addr plan_routed_gateway(uint8_t family);
 
-/* What ADD answers once the plan is done. */
+/* Whether the kernel takes both for one route; if their gateways differ, it is one with
+ * several ways. */
+bool plan_same_route(const struct cni_route *a, const struct cni_route *b);
+
+/* What ADD answers once the plan is done: of the routes those that are ours. */
 void plan_result(const struct cni_request *request, const struct plan *plan, struct arena *mem,
 	struct cni_result *result);
 

@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "dns.h"
 #include "fields.h"
 #include "import.h"
 #include "lease.h"
@@ -151,7 +152,7 @@ static struct range_set *add_set(struct cni_request *request, struct arena *mem,
 {
 	if (request->set_count < LEASE_ADDRS_MAX)
 		return ARENA_PUSH(mem, request->sets, &request->set_count);
-	err_set(err, CNI_CONFIG, "ipam.ranges: more than %d sets", LEASE_ADDRS_MAX);
+	err_set(err, CNI_CONFIG, "more than %d sets of ranges", LEASE_ADDRS_MAX);
 	return NULL;
 }
 
@@ -221,18 +222,29 @@ static int check_overlaps(const struct cni_request *request, struct err *err)
 	return 0;
 }
 
-static int decode_ranges(
-	struct cni_request *request, const struct fields *ipam, struct arena *mem, struct err *err)
+static int decode_sets(struct cni_request *request, const struct fields *object, const char *key,
+	struct arena *mem, struct err *err)
 {
 	json_t *array;
 
-	if (decode_old_range(request, ipam, mem, err) < 0 ||
-		field_get_array(ipam, "ranges", LEASE_ADDRS_MAX, &array, err) < 0)
+	if (field_get_array(object, key, LEASE_ADDRS_MAX, &array, err) < 0)
 		return -1;
 	for (size_t i = 0; i < json_array_size(array); i++)
 		if (decode_set(request, json_array_get(array, i),
-			    arena_printf(mem, "ipam.ranges[%zu]", i), mem, err) < 0)
+			    arena_printf(mem, "%s.%s[%zu]", object->path, key, i), mem, err) < 0)
 			return -1;
+	return 0;
+}
+
+/* What the runtime asks for comes first and takes nothing away, as with host-local:
+ * the pod has an address of each set. */
+static int decode_ranges(struct cni_request *request, const struct fields *ipam,
+	const struct fields *runtime, struct arena *mem, struct err *err)
+{
+	if (decode_sets(request, runtime, "ipRanges", mem, err) < 0 ||
+		decode_old_range(request, ipam, mem, err) < 0 ||
+		decode_sets(request, ipam, "ranges", mem, err) < 0)
+		return -1;
 	return check_overlaps(request, err);
 }
 
@@ -273,7 +285,7 @@ static int add_requested(struct cni_request *request, const char *text, const ch
 static int decode_wishes(struct cni_request *request, const struct fields *object,
 	struct arena *mem, struct err *err)
 {
-	static const char *const known[] = {"ips", "mac", NULL};
+	static const char *const known[] = {"ips", "mac", "ipRanges", "dns", NULL};
 	bool has_ips = request->requested_count > 0;
 	const char *mac = "";
 	json_t *array;
@@ -356,15 +368,14 @@ static int decode_args(
 }
 
 static int decode_requested(struct cni_request *request, const struct cni_env *env,
-	const struct fields *root, struct arena *mem, struct err *err)
+	const struct fields *root, const struct fields *runtime, struct arena *mem, struct err *err)
 {
-	struct fields runtime, args, cni;
+	struct fields args, cni;
 
-	if (field_get_object(root, "runtimeConfig", mem, &runtime, err) < 0 ||
-		field_get_object(root, "args", mem, &args, err) < 0 ||
+	if (field_get_object(root, "args", mem, &args, err) < 0 ||
 		field_get_object(&args, "cni", mem, &cni, err) < 0)
 		return -1;
-	if (decode_wishes(request, &runtime, mem, err) < 0 ||
+	if (decode_wishes(request, runtime, mem, err) < 0 ||
 		decode_wishes(request, &cni, mem, err) < 0)
 		return -1;
 	return decode_args(request, or_empty(env->args), mem, err);
@@ -446,21 +457,9 @@ static int check_types(const struct fields *root, const struct fields *ipam, str
 	return 0;
 }
 
-static int decode_dns(
-	struct cni_request *request, const struct fields *root, struct arena *mem, struct err *err)
-{
-	struct fields dns;
-
-	if (field_get_object(root, "dns", mem, &dns, err) < 0)
-		return -1;
-	if (json_object_size(dns.json) > 0)
-		request->dns = dns.json;
-	return 0;
-}
-
 /* The keys of the main plugin: a foreign one has others, or means others by them. */
-static int decode_main(
-	struct cni_request *request, const struct fields *root, struct arena *mem, struct err *err)
+static int decode_main(struct cni_request *request, const struct fields *root,
+	const struct fields *runtime, struct arena *mem, struct err *err)
 {
 	static const char *const known[] = {
 		"mode", "bridge", "mtu", "hairpinMode", "dns", "capabilities", NULL};
@@ -471,17 +470,20 @@ static int decode_main(
 		field_get_bool(root, "hairpinMode", &request->hairpin, err) < 0 ||
 		decode_mtu(request, root, err) < 0)
 		return -1;
-	return decode_dns(request, root, mem, err);
+	return dns_decode(root, "dns", mem, &request->dns, err) < 0
+		       ? -1
+		       : dns_wish_decode(runtime, "dns", mem, &request->dns_wish, err);
 }
 
-static int decode_ipam(
-	struct cni_request *request, const struct fields *ipam, struct arena *mem, struct err *err)
+static int decode_ipam(struct cni_request *request, const struct fields *ipam,
+	const struct fields *runtime, struct arena *mem, struct err *err)
 {
 	static const char *const known[] = {"type", "dataDir", "importDir", "ranges", "routes",
-		"subnet", "rangeStart", "rangeEnd", "gateway", NULL};
+		"resolvConf", "subnet", "rangeStart", "rangeEnd", "gateway", NULL};
 
 	if (field_check_spelling(ipam, known, err) < 0 ||
-		decode_ranges(request, ipam, mem, err) < 0 ||
+		decode_ranges(request, ipam, runtime, mem, err) < 0 ||
+		field_get_string(ipam, "resolvConf", &request->resolv_conf, err) < 0 ||
 		cni_routes_decode(ipam, mem, &request->routes, &request->route_count, err) < 0)
 		return -1;
 	request->has_routes = field_get(ipam, "routes") != NULL;
@@ -494,14 +496,15 @@ static int decode_attachment(struct cni_request *request, const struct cni_env *
 {
 	static const char *const known[] = {
 		"type", "ipam", "args", "runtimeConfig", "prevResult", "nodeFile", NULL};
-	struct fields previous;
+	struct fields previous, runtime;
 
 	if (field_check_spelling(root, known, err) < 0 || check_types(root, ipam, err) < 0 ||
-		(!request->ipam_only && decode_main(request, root, mem, err) < 0) ||
-		(!request->delegate && decode_ipam(request, ipam, mem, err) < 0))
+		field_get_object(root, "runtimeConfig", mem, &runtime, err) < 0 ||
+		(!request->ipam_only && decode_main(request, root, &runtime, mem, err) < 0) ||
+		(!request->delegate && decode_ipam(request, ipam, &runtime, mem, err) < 0))
 		return -1;
 	if (field_get_string(root, "nodeFile", &request->node_file, err) < 0 ||
-		decode_requested(request, env, root, mem, err) < 0 ||
+		decode_requested(request, env, root, &runtime, mem, err) < 0 ||
 		field_get_object(root, "prevResult", mem, &previous, err) < 0)
 		return -1;
 	if (!previous.json || (request->ipam_only && request->command != CNI_CHECK))
@@ -633,6 +636,9 @@ void cni_request_free(struct cni_request *request)
 
 bool cni_request_wants_node(const struct cni_request *request)
 {
+	/* What is on the node now may be other than what it was at the time of ADD. */
+	if (request->command == CNI_CHECK)
+		return false;
 	if (cni_request_needs_node(request))
 		return true;
 	return !request->ipam_only && (request->mtu == 0 || !request->bridge || !request->mode);
@@ -640,7 +646,7 @@ bool cni_request_wants_node(const struct cni_request *request)
 
 bool cni_request_needs_node(const struct cni_request *request)
 {
-	return !request->delegate && request->set_count == 0;
+	return request->command != CNI_CHECK && !request->delegate && request->set_count == 0;
 }
 
 /* Several podCIDRs of one family are one set: a pod gets one address per family. */
@@ -746,12 +752,32 @@ static int complete_main(struct cni_request *request, struct err *err)
 	return 0;
 }
 
+/* The results before 0.3.0 have no room for more. */
+static int check_one_per_family(const struct cni_request *request, struct err *err)
+{
+	size_t ipv4 = 0;
+
+	for (size_t i = 0; i < request->set_count; i++)
+		ipv4 += request->sets[i].ranges[0].subnet.addr.family == AF_INET;
+	return ipv4 <= 1 && request->set_count - ipv4 <= 1
+		       ? 0
+		       : err_set(err, CNI_CONFIG,
+				 "cniVersion %s has one address per family: a second one needs "
+				 "0.3.0",
+				 spec_names[request->spec]);
+}
+
 int cni_request_complete(struct cni_request *request, struct err *err)
 {
 	if (!request->ipam_only && complete_main(request, err) < 0)
 		return -1;
-	if (request->command == CNI_CHECK && !request->has_previous)
-		return err_set(err, CNI_CONFIG, "prevResult: missing, CHECK compares with it");
+	if (request->command == CNI_CHECK)
+		return request->has_previous
+			       ? 0
+			       : err_set(err, CNI_CONFIG,
+					 "prevResult: missing, CHECK compares with it");
+	if (request->spec < SPEC_0_3_0 && check_one_per_family(request, err) < 0)
+		return -1;
 	for (size_t i = 0; i < request->route_count; i++)
 		if (!has_family(request, request->routes[i].dst.addr.family))
 			return err_set(err, CNI_CONFIG,

@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "base/prefix.h"
 #include "code.h"
+#include "dns.h"
 #include "fields.h"
 #include "range.h"
 
@@ -64,6 +65,7 @@ struct cni_route {
 	int64_t priority; /* CNI_UNSET, like table and scope */
 	int64_t table;
 	int64_t scope;
+	bool taken; /* the kernel had one to the same place before, and keeps it */
 };
 
 struct cni_interface {
@@ -86,7 +88,7 @@ struct cni_result {
 	size_t ip_count;
 	struct cni_route *routes;
 	size_t route_count;
-	const json_t *dns; /* NULL: none */
+	struct dns dns;
 };
 
 /* An attachment that GC has to leave alone. */
@@ -123,7 +125,9 @@ struct cni_request {
 	size_t requested_count;
 	uint8_t mac[6];
 	bool has_mac;
-	const json_t *dns; /* lives in `document` */
+	struct dns dns;		 /* the configuration's, else what IPAM says */
+	struct dns dns_wish;	 /* runtimeConfig's, which goes before */
+	const char *resolv_conf; /* where IPAM takes it from; NULL: nowhere */
 
 	bool has_previous;
 	struct cni_result previous;

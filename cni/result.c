@@ -174,7 +174,7 @@ static void result_json(const struct cni_result *result, enum cni_spec spec, jso
 int cni_result_print(
 	const struct cni_result *result, enum cni_spec spec, struct buf *out, struct err *err)
 {
-	json_t *json = json_object();
+	json_t *json = json_object(), *dns = dns_json(&result->dns);
 	int failed = 0;
 
 	json_object_set_new(json, "cniVersion", json_string(cni_spec_name(spec)));
@@ -182,8 +182,8 @@ int cni_result_print(
 		failed = old_result_json(result, json, err);
 	else
 		result_json(result, spec, json);
-	if (result->dns)
-		json_object_set_new(json, "dns", json_deep_copy(result->dns));
+	if (dns)
+		json_object_set_new(json, "dns", dns);
 	if (failed)
 		json_decref(json);
 	else

@@ -271,7 +271,7 @@ START_TEST(a_full_configuration_is_understood)
 	ck_assert_uint_eq(request.route_count, 2);
 	ck_assert_int_eq(request.routes[0].table, 100);
 	ck_assert_int_eq(request.routes[1].table, CNI_UNSET);
-	ck_assert_ptr_nonnull(request.dns);
+	ck_assert_uint_eq(request.dns.servers.count, 1);
 }
 END_TEST
 
@@ -409,7 +409,7 @@ START_TEST(an_answer_of_any_version_is_understood)
 		       "\"dns\":{\"domain\":\"x\"}}"),
 		0);
 	ck_assert_int_eq(answered.ips[0].interface, CNI_UNSET);
-	ck_assert_ptr_nonnull(answered.dns);
+	ck_assert(answered.dns.given);
 }
 END_TEST
 
@@ -665,7 +665,7 @@ static const char *print(enum cni_spec spec)
 		{.priority = CNI_UNSET, .table = CNI_UNSET, .scope = CNI_UNSET, .mtu = 1400},
 		{.priority = CNI_UNSET, .table = CNI_UNSET, .scope = CNI_UNSET}};
 	struct cni_ip ips[2] = {{.interface = 1}, {.interface = 1}};
-	struct cni_result result = {interfaces, 2, ips, 2, routes, 2, NULL};
+	struct cni_result result = {interfaces, 2, ips, 2, routes, 2, {0}};
 
 	prefix_parse("10.0.0.2/24", &p4);
 	prefix_parse("fd00::2/64", &p6);
