@@ -9,7 +9,7 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 exec </dev/null
 
 BUILD_PACKAGES="build-essential autoconf automake pkg-config scdoc libyaml-dev libjansson-dev
-	libevent-dev libcurl4-openssl-dev libnl-3-dev libnl-route-3-dev libsmartcols-dev check"
+	libevent-dev libcurl4-openssl-dev libnl-3-dev libnl-route-3-dev libnftables-dev libsmartcols-dev check"
 LAB_PACKAGES="bird2 python3 iproute2 iputils-ping procps util-linux"
 
 start_time=$SECONDS

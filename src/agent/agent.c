@@ -9,6 +9,8 @@
 #include "agent/outputs.h"
 #include "base/log.h"
 #include "cni/lease.h"
+#include "kernel/masquerade.h"
+#include "kernel/nft.h"
 #include "model/decode.h"
 #include "source/file.h"
 
@@ -32,6 +34,14 @@ struct wanted {
 	struct session_want *sessions;
 	size_t n_sessions;
 	struct rendered rendered;
+	struct buf masquerade; /* text of the nftables table; empty: none */
+};
+
+/* What the last configuration that took effect wants of nftables; it is kept also
+ * while the file is bad or BIRD is away. */
+struct nat {
+	bool known, enabled;
+	struct buf want, listed; /* see kernel/nft.h */
 };
 
 struct waiter {
@@ -55,6 +65,7 @@ struct agent {
 	struct wanted *wanted; /* the last that was decoded and rendered; NULL: none yet */
 	struct apply *apply;   /* running, for `wanted` */
 	struct wanted *next;   /* loaded while an apply was running */
+	struct nat nat;
 	char refused_id[CONFIG_ID_LEN + 1]; /* not tried again by a mere look */
 	struct waiter *waiters; /* for the turn's outcome */
 	struct observation *observation; /* one at a time; `looking` wait for it, */
@@ -74,6 +85,7 @@ static void wanted_free(struct wanted *wanted)
 	if (!wanted)
 		return;
 	arena_free(&wanted->arena);
+	buf_free(&wanted->masquerade);
 	free(wanted);
 }
 
@@ -91,6 +103,7 @@ static int wanted_build(const struct agent *agent, struct inputs *inputs, struct
 			agent->options.config, name);
 	wanted->sessions = render_sessions(wanted->cluster, wanted->self, &wanted->arena,
 		&wanted->n_sessions);
+	masquerade_render(wanted->cluster, wanted->self, &wanted->masquerade);
 	return render(wanted->cluster, wanted->self, &inputs->templates, &inputs->snippets,
 		&wanted->arena, &wanted->rendered, err);
 }
@@ -155,6 +168,106 @@ static void retry_over(struct agent *agent)
 {
 	agent->retry_seconds = 0;
 	evtimer_del(agent->retry);
+}
+
+/* ---------------------------------------------------------------- masquerade */
+
+static struct nft_table nat_table(struct nat *nat)
+{
+	return (struct nft_table){MASQUERADE_TABLE, buf_text(&nat->want), &nat->listed};
+}
+
+static enum masquerade_state nat_state(const struct nat *nat)
+{
+	return nat->want.len ? MASQUERADE_ON : nat->enabled ? MASQUERADE_IDLE : MASQUERADE_OFF;
+}
+
+/* The configuration took effect: from now on its table is the one that is kept. */
+static void nat_take(struct agent *agent, const struct wanted *wanted)
+{
+	struct nat *nat = &agent->nat;
+
+	nat->enabled = wanted->cluster->cni.masquerade.enabled;
+	if (nat->known && strcmp(buf_text(&nat->want), buf_text(&wanted->masquerade)) == 0)
+		return;
+	nat->known = true;
+	buf_free(&nat->want);
+	buf_free(&nat->listed);
+	buf_puts(&nat->want, buf_text(&wanted->masquerade));
+	/* What comes next is no longer the repair of the old one. */
+	agent->status.masquerade.state = MASQUERADE_OFF;
+}
+
+static void nat_log(const struct agent *agent)
+{
+	if (!agent->nat.want.len)
+		log_info("masquerade: table \"%s\" removed", MASQUERADE_TABLE);
+	else if (agent->status.masquerade.state == MASQUERADE_ON)
+		log_warn("masquerade: table \"%s\" was changed or deleted by somebody, put right",
+			MASQUERADE_TABLE);
+	else
+		log_info("masquerade: table \"%s\" written", MASQUERADE_TABLE);
+}
+
+/* A failure is logged when it is new.  Whoever does not want masquerading need not
+ * be able to look at nftables. */
+static void nat_failed(struct agent *agent, const struct err *err)
+{
+	struct masquerade_status *status = &agent->status.masquerade;
+
+	if (nat_state(&agent->nat) == MASQUERADE_OFF &&
+		(err->code == EPERM || err->code == ENODATA)) {
+		log_debug("masquerade: off; %s", err->msg);
+		return;
+	}
+	if (strcmp(status->err.msg, err->msg) != 0)
+		log_error("masquerade: %s", err->msg);
+	status->state = MASQUERADE_FAILED;
+	status->err = *err;
+}
+
+static void nat_keep(struct agent *agent)
+{
+	struct masquerade_status *status = &agent->status.masquerade;
+	struct nft_table table = nat_table(&agent->nat);
+	struct err err = {0};
+	bool written = false;
+
+	if (!agent->nat.known)
+		return;
+	if (nft_keep(&table, &written, &err) < 0) {
+		nat_failed(agent, &err);
+		return;
+	}
+	if (written) {
+		nat_log(agent);
+		status->writes++;
+	}
+	status->state = nat_state(&agent->nat);
+	memset(&status->err, 0, sizeof(status->err));
+}
+
+/* Is it worth another try?  A process is not given a capability later. */
+static bool nat_wants_retry(const struct agent *agent)
+{
+	return agent->status.masquerade.state == MASQUERADE_FAILED &&
+		agent->status.masquerade.err.code != EPERM;
+}
+
+/* Whatever was right at the end of the last turn may not be any more. */
+static struct masquerade_status look_at_nat(struct agent *agent)
+{
+	struct masquerade_status now = agent->status.masquerade;
+	struct nft_table table = nat_table(&agent->nat);
+	bool differs = false;
+
+	if (now.state != MASQUERADE_ON)
+		return now;
+	if (nft_look(&table, &differs, &now.err) < 0)
+		now.state = MASQUERADE_FAILED;
+	else if (differs)
+		now.state = MASQUERADE_CHANGED;
+	return now;
 }
 
 /* ---------------------------------------------------------------- apply */
@@ -239,6 +352,9 @@ static void on_applied(const struct apply_result *result, void *arg)
 	note_confirmed(agent);
 	agent->refused_id[0] = '\0';
 	if (took_effect(result->outcome))
+		nat_take(agent, agent->wanted);
+	nat_keep(agent);
+	if (took_effect(result->outcome))
 		write_outputs(agent);
 	else if (result->outcome != APPLY_FAILED)
 		memcpy(agent->refused_id, agent->wanted->rendered.id, sizeof(agent->refused_id));
@@ -253,7 +369,7 @@ static void on_applied(const struct apply_result *result, void *arg)
 		retry_later(agent, RETRY_FAILED_SECONDS, RETRY_FAILED_MAX_SECONDS);
 	else if (result->outcome == APPLY_ROLLED_BACK)
 		retry_later(agent, RETRY_ROLLED_BACK_SECONDS, RETRY_ROLLED_BACK_MAX_SECONDS);
-	else if (agent->status.own_error.code)
+	else if (agent->status.own_error.code || nat_wants_retry(agent))
 		retry_later(agent, RETRY_FAILED_SECONDS, RETRY_FAILED_MAX_SECONDS);
 	else
 		retry_over(agent);
@@ -287,8 +403,10 @@ static void load_failed(struct agent *agent, const struct err *err)
 	/* What waited for its transaction is no longer what the file says. */
 	wanted_free(agent->next);
 	agent->next = NULL;
-	if (!agent->apply)
+	if (!agent->apply) {
+		nat_keep(agent);
 		turn_ended(agent, NULL);
+	}
 }
 
 static void loaded(struct agent *agent, const struct wanted *wanted)
@@ -305,7 +423,8 @@ static void loaded(struct agent *agent, const struct wanted *wanted)
 
 static bool same_bytes(const struct wanted *a, const struct wanted *b)
 {
-	return strcmp(a->rendered.id, b->rendered.id) == 0;
+	return strcmp(a->rendered.id, b->rendered.id) == 0 &&
+		strcmp(buf_text(&a->masquerade), buf_text(&b->masquerade)) == 0;
 }
 
 /* One transaction at a time: what differs from the running one is next. */
@@ -340,10 +459,12 @@ static int turn(struct agent *agent, bool insist)
 	}
 	wanted_free(agent->wanted);
 	agent->wanted = wanted;
-	if (!insist && strcmp(agent->refused_id, wanted->rendered.id) == 0)
+	if (!insist && strcmp(agent->refused_id, wanted->rendered.id) == 0) {
+		nat_keep(agent);
 		turn_ended(agent, &agent->status.last);
-	else
+	} else {
 		apply_wanted(agent);
+	}
 	return 0;
 }
 
@@ -452,7 +573,7 @@ static void show(struct agent *agent, struct bird_state *bird, struct look *look
 	struct err fib_error = {0};
 	struct fib fib = {0};
 	struct view view = {.status = &agent->status, .bird = bird, .fib = &fib,
-		.fib_error = &fib_error, .now = time(NULL)};
+		.fib_error = &fib_error, .masquerade = look_at_nat(agent), .now = time(NULL)};
 
 	if (wanted) {
 		view.cluster = wanted->cluster;
@@ -554,6 +675,8 @@ void agent_free(struct agent *agent)
 	tell_waiters(agent, NULL);
 	wanted_free(agent->wanted);
 	wanted_free(agent->next);
+	buf_free(&agent->nat.want);
+	buf_free(&agent->nat.listed);
 	source_free(agent->source);
 	event_free(agent->debounce);
 	event_free(agent->retry);

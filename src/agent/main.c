@@ -139,6 +139,7 @@ static void on_turn(void *arg)
 static bool succeeded(const struct agent_status *status)
 {
 	return status->applied && !status->load_error.code && !status->own_error.code &&
+		status->masquerade.state != MASQUERADE_FAILED &&
 		(status->last.outcome == APPLY_CONFIRMED || status->last.outcome == APPLY_UNCHANGED);
 }
 

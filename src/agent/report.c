@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "kernel/masquerade.h"
+
 /* ---------------------------------------------------------------- small parts */
 
 static json_t *json_time(time_t when)
@@ -409,6 +411,49 @@ static void host_problems(const struct view *view, json_t *problems)
 			view->n_stray_pods, addr_format(&view->stray_pod, text));
 }
 
+static const char *masquerade_state_name(enum masquerade_state state)
+{
+	switch (state) {
+	case MASQUERADE_OFF:
+		return "off";
+	case MASQUERADE_IDLE:
+		return "idle";
+	case MASQUERADE_ON:
+		return "on";
+	case MASQUERADE_CHANGED:
+		return "changed";
+	case MASQUERADE_FAILED:
+		break;
+	}
+	return "failed";
+}
+
+static bool masquerade_is_right(const struct view *view)
+{
+	return view->masquerade.state != MASQUERADE_CHANGED &&
+		view->masquerade.state != MASQUERADE_FAILED;
+}
+
+static void masquerade_problems(const struct view *view, json_t *problems)
+{
+	if (view->masquerade.state == MASQUERADE_CHANGED)
+		add_problem(problems,
+			"masquerade: somebody changed or deleted the nftables table " MASQUERADE_TABLE
+			"; roostctl apply puts it right");
+	else if (view->masquerade.state == MASQUERADE_FAILED)
+		add_problem(problems, "masquerade: %s", view->masquerade.err.msg);
+}
+
+static json_t *masquerade_json(const struct view *view)
+{
+	const struct masquerade_status *masquerade = &view->masquerade;
+
+	return json_pack("{s:s, s:s, s:i, s:o}", "state",
+		masquerade_state_name(masquerade->state), "table", MASQUERADE_TABLE, "writes",
+		(int)masquerade->writes, "reason",
+		masquerade->err.code ? json_string(masquerade->err.msg) : json_null());
+}
+
 static void bird_problems(const struct view *view, json_t *problems)
 {
 	const struct bird_state *bird = view->bird;
@@ -528,6 +573,7 @@ json_t *report_status(const struct view *view)
 
 	source_problems(view, problems);
 	host_problems(view, problems);
+	masquerade_problems(view, problems);
 	bird_problems(view, problems);
 	if (!bird->err.code && routes.ok < routes.expected)
 		add_problem(problems, "%zu of %zu routes differ, see roostctl routes",
@@ -546,6 +592,7 @@ json_t *report_status(const struct view *view)
 		json_pack("{s:i, s:i}", "up", (int)sessions_up(view), "total",
 			(int)view->n_sessions));
 	json_object_set_new(json, "podCIDRs", own_pod_cidrs(view));
+	json_object_set_new(json, "masquerade", masquerade_json(view));
 	json_object_set_new(json, "routes",
 		json_pack("{s:i, s:i, s:i}", "expected", (int)routes.expected, "ok", (int)routes.ok,
 			"drift", (int)routes.drift));
@@ -650,6 +697,11 @@ void report_metrics(const struct view *view, struct buf *out)
 		(double)routes.ok);
 	gauge(out, "roost_routes_drift", "Those right in BIRD and not in the kernel.",
 		(double)routes.drift);
+	gauge(out, "roost_masquerade_ok", "1 when the NAT rules are as roost.yaml wants them.",
+		masquerade_is_right(view));
+	family_head(out, "roost_masquerade_writes", "counter",
+		"How often the NAT rules were written or removed.");
+	buf_printf(out, "roost_masquerade_writes_total %u\n", view->masquerade.writes);
 	session_series(view, out, "roost_session_up", "1 when the BGP session is established.",
 		value_up);
 	session_series(view, out, "roost_session_routes_in", "Routes accepted from the neighbour.",

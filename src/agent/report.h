@@ -13,6 +13,21 @@
 #include "kernel/fib.h"
 #include "model/cluster.h"
 
+/* The NAT rules, see kernel/masquerade.h. */
+enum masquerade_state {
+	MASQUERADE_OFF,     /* the file does not ask for it, and there is no table of ours */
+	MASQUERADE_IDLE,    /* it does, and there is nothing to masquerade on this node */
+	MASQUERADE_ON,      /* the table is as it should be */
+	MASQUERADE_CHANGED, /* somebody changed or deleted it since */
+	MASQUERADE_FAILED,
+};
+
+struct masquerade_status {
+	enum masquerade_state state;
+	struct err err;  /* FAILED: why */
+	unsigned writes; /* how often the table was written or removed */
+};
+
 /* What the agent remembers of its own doings. */
 struct agent_status {
 	const char *node_name; /* as asked for or found, even when the file lacks it */
@@ -26,6 +41,7 @@ struct agent_status {
 	time_t last_at;
 	struct generation confirmed; /* the one BIRD starts from */
 	struct err own_error;        /* node.json, conflist: code 0: fine */
+	struct masquerade_status masquerade; /* at the end of the last turn */
 	bool applying;
 };
 
@@ -43,6 +59,7 @@ struct view {
 	bool lacks_forwarding[FAMILIES];
 	size_t n_stray_pods;           /* with an address outside self's podCIDRs, */
 	struct addr stray_pod;         /* such as this one */
+	struct masquerade_status masquerade; /* now */
 	time_t now;
 };
 

@@ -13,6 +13,7 @@
 #include "bird/plan.h"
 #include "cni/lease.h"
 #include "ctl/ctl.h"
+#include "kernel/masquerade.h"
 #include "model/decode.h"
 #include "source/file.h"
 
@@ -78,8 +79,9 @@ int ctl_check(const struct ctl *ctl)
 
 /* ---------------------------------------------------------------- render */
 
+/* *rendered is BIRD's, *masquerade (NULL: not wanted) the kernel's. */
 static int render_file(const struct ctl *ctl, struct arena *arena, struct rendered *rendered,
-	struct err *err)
+	struct buf *masquerade, struct err *err)
 {
 	struct inputs inputs = {0};
 	const struct node *self;
@@ -94,6 +96,8 @@ static int render_file(const struct ctl *ctl, struct arena *arena, struct render
 	if (!self)
 		return err_set(err, ENOENT, "%s: there is no node %s in it; say --node NAME",
 			ctl->file, name);
+	if (masquerade)
+		masquerade_render(cluster, self, masquerade);
 	return render(cluster, self, &inputs.templates, &inputs.snippets, arena, rendered, err);
 }
 
@@ -141,11 +145,15 @@ static int write_tree(const char *dir, const struct fileset *files, struct err *
 int ctl_render(const struct ctl *ctl)
 {
 	_cleanup_arena_ struct arena arena = {0};
+	_cleanup_buf_ struct buf masquerade = {0};
 	struct rendered rendered;
 	struct err err;
 
-	if (render_file(ctl, &arena, &rendered, &err) < 0)
+	if (render_file(ctl, &arena, &rendered, &masquerade, &err) < 0)
 		return complain(&err);
+	if (masquerade.len) /* behind BIRD's files */
+		fileset_add(&rendered.files, &arena, "masquerade.nft", masquerade.text,
+			masquerade.len);
 	if (ctl->dir)
 		return write_tree(ctl->dir, &rendered.files, &err) < 0 ? complain(&err) : 0;
 	if (ctl->json) {
@@ -260,7 +268,7 @@ int ctl_plan(const struct ctl *ctl)
 	struct err err;
 	json_t *rows;
 
-	if (render_file(ctl, &arena, &wanted, &err) < 0)
+	if (render_file(ctl, &arena, &wanted, NULL, &err) < 0)
 		return complain(&err);
 	if (generation_confirmed(state_dir(), &confirmed, &err) < 0 ||
 		generation_read(state_dir(), confirmed.number, &arena, &have, &err) < 0) {

@@ -240,6 +240,17 @@ static void print_configuration(const json_t *status)
 			text_of(refusal, "outcome"), text_of(refusal, "reason"));
 }
 
+/* Not a word of it where nobody wants it. */
+static void print_masquerade(const json_t *masquerade)
+{
+	const char *state = text_of(masquerade, "state");
+
+	if (strcmp(state, "idle") == 0)
+		puts("masquerade     on, and nothing to masquerade on this node");
+	else if (masquerade && strcmp(state, "off") != 0)
+		printf("masquerade     %s, nftables table %s\n", state, text_of(masquerade, "table"));
+}
+
 static void print_status(const struct ctl *ctl, const json_t *status)
 {
 	const json_t *source = json_object_get(status, "source");
@@ -262,6 +273,7 @@ static void print_status(const struct ctl *ctl, const json_t *status)
 	printf("sessions       %lld of %lld up\n", number_of(sessions, "up"),
 		number_of(sessions, "total"));
 	print_pod_cidrs(status);
+	print_masquerade(json_object_get(status, "masquerade"));
 	printf("routes         %lld of %lld as they should be, drift %lld\n",
 		number_of(routes, "ok"), number_of(routes, "expected"), number_of(routes, "drift"));
 	print_list(ctl, "problem", json_object_get(status, "problems"), "\033[31m");

@@ -80,6 +80,10 @@ struct cni {
 	const char *bridge;
 	unsigned mtu; /* 0: auto */
 	const char *bin_dir, *conf_dir;
+	struct {
+		bool enabled;
+		struct prefixes except; /* where pods go with their own addresses */
+	} masquerade;
 };
 
 struct cluster {

@@ -329,31 +329,6 @@ static int warn_unavailable(struct decoder *d, struct value value, void *into)
 	return 0;
 }
 
-static int decode_masquerade_enabled(struct decoder *d, struct value value, void *into)
-{
-	bool enabled;
-
-	(void)into;
-	if (decode_bool(d, value, &enabled) < 0)
-		return -1;
-	if (enabled)
-		warn(d, value, "masquerading is not available in roost " PACKAGE_VERSION
-			       ": pods leave the cluster with their own addresses");
-	return 0;
-}
-
-static int decode_masquerade(struct decoder *d, struct value value, void *into)
-{
-	struct prefixes except = {0};
-	static const struct field fields[] = {
-		{"enabled", decode_masquerade_enabled, 0, false},
-		{"except", decode_prefixes, 0, false},
-	};
-
-	(void)into;
-	return DECODE_MAP(d, value, fields, &except);
-}
-
 /* ---------------------------------------------------------------- session */
 
 static int decode_hold_time(struct decoder *d, struct value value, void *into)
@@ -630,6 +605,20 @@ static int decode_mtu(struct decoder *d, struct value value, void *into)
 			return -1;
 	}
 	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_masquerade(struct decoder *d, struct value value, void *into)
+{
+	static const struct field fields[] = {
+		{"enabled", decode_bool, offsetof(struct cni, masquerade.enabled), false},
+		{"except", decode_prefixes, offsetof(struct cni, masquerade.except), false},
+	};
+
+	if (DECODE_MAP(d, value, fields, into) < 0)
+		return -1;
+	if (doc_get(value.doc, "except") && !doc_get(value.doc, "enabled"))
+		warn(d, value, "except does nothing without enabled: true");
 	return 0;
 }
 

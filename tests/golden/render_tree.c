@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "bird/render.h"
+#include "kernel/masquerade.h"
 #include "model/decode.h"
 
 static int write_tree(const struct fileset *files, const char *dir, struct err *err)
@@ -24,6 +25,20 @@ static int write_tree(const struct fileset *files, const char *dir, struct err *
 	return 0;
 }
 
+/* No file where there is to be no table. */
+static int write_masquerade(const struct cluster *cluster, const struct node *self,
+	const char *dir, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	char path[4096];
+
+	masquerade_render(cluster, self, &text);
+	if (!text.len)
+		return 0;
+	snprintf(path, sizeof(path), "%s/masquerade.nft", dir);
+	return file_create(path, text.text, text.len, 0644, err);
+}
+
 static int render_tree(const struct cluster *cluster, char **argv, struct arena *arena,
 	struct err *err)
 {
@@ -36,6 +51,8 @@ static int render_tree(const struct cluster *cluster, char **argv, struct arena 
 	if (fileset_read_dir(&templates, arena, argv[3], "", err) < 0 ||
 		fileset_read_dir(&snippets, arena, argv[4], "bird.d/", err) < 0 ||
 		render(cluster, self, &templates, &snippets, arena, &rendered, err) < 0)
+		return -1;
+	if (write_masquerade(cluster, self, argv[5], err) < 0)
 		return -1;
 	return write_tree(&rendered.files, argv[5], err);
 }

@@ -68,7 +68,8 @@ static const char everything[] =
 	"  - {name: tor-b, address: \"fd00:1::1\", asNumber: 64512, export: [],\n"
 	"     gracefulRestart: {enabled: false}}\n"
 	"session: {holdTime: 30, keepaliveTime: 5, gracefulRestart: {restartTime: 60}}\n"
-	"cni: {mode: routed, bridge: br-pods, mtu: 1400, binDir: /usr/lib/cni, confDir: /tmp/net.d}\n"
+	"cni: {mode: routed, bridge: br-pods, mtu: 1400, binDir: /usr/lib/cni, confDir: /tmp/net.d,\n"
+	"      masquerade: {enabled: true, except: [192.168.0.0/16, \"::/0\"]}}\n"
 	"bird: {socket: /run/b.ctl, confirmTimeout: 60}\n"
 	"agent: {socket: /run/r.sock, metrics: \"[::1]:9472\"}\n";
 
@@ -115,6 +116,8 @@ START_TEST(every_key_arrives_in_the_model)
 	ck_assert_uint_eq(cluster->cni.mtu, 1400);
 	ck_assert_str_eq(cluster->cni.bin_dir, "/usr/lib/cni");
 	ck_assert_str_eq(cluster->cni.conf_dir, "/tmp/net.d");
+	ck_assert(cluster->cni.masquerade.enabled);
+	assert_prefixes(&cluster->cni.masquerade.except, "192.168.0.0/16 ::/0");
 	ck_assert_str_eq(cluster->bird.socket, "/run/b.ctl");
 	ck_assert_uint_eq(cluster->bird.confirm_timeout, 60);
 	ck_assert_str_eq(cluster->agent.socket, "/run/r.sock");
@@ -141,6 +144,8 @@ START_TEST(smallest_file_has_the_documented_defaults)
 	ck_assert_str_eq(cluster->cni.bridge, "roost0");
 	ck_assert_uint_eq(cluster->cni.mtu, 0);
 	ck_assert_str_eq(cluster->cni.conf_dir, "/etc/cni/net.d");
+	ck_assert(!cluster->cni.masquerade.enabled);
+	ck_assert_uint_eq(cluster->cni.masquerade.except.n, 0);
 	ck_assert_str_eq(cluster->bird.socket, "/run/bird/bird.ctl");
 	ck_assert_uint_eq(cluster->bird.confirm_timeout, 30);
 	ck_assert_str_eq(cluster->agent.socket, "/run/roost/roostd.sock");
@@ -770,10 +775,10 @@ START_TEST(feature_that_is_only_missed_gives_a_warning)
 		{CLUSTER NODES "agent: {maxWithdraw: 25%}\n",
 			"roost.yaml:3:22: agent.maxWithdraw: not available in roost " PACKAGE_VERSION
 			", ignored"},
-		{CLUSTER NODES "cni: {masquerade: {enabled: true, except: [192.168.0.0/16]}}\n",
-			"roost.yaml:3:29: cni.masquerade.enabled: masquerading is not available in roost "
-			PACKAGE_VERSION ": pods leave the cluster with their own addresses"},
-		{CLUSTER NODES "cni: {masquerade: {enabled: false}}\n", NULL},
+		{CLUSTER NODES "cni: {masquerade: {except: [192.168.0.0/16]}}\n",
+			"roost.yaml:3:19: cni.masquerade: except does nothing without enabled: true"},
+		{CLUSTER NODES "cni: {masquerade: {enabled: true, except: [192.168.0.0/16]}}\n", NULL},
+		{CLUSTER NODES "cni: {masquerade: {enabled: false, except: [192.168.0.0/16]}}\n", NULL},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -152,6 +152,8 @@ START_TEST(status_of_a_healthy_node)
 		"\"unconfirmed\":false,\"recovering\":false},"
 		"\"sessions\":{\"up\":3,\"total\":3},"
 		"\"podCIDRs\":[{\"prefix\":\"10.244.1.0/24\",\"announcedTo\":3}],"
+		"\"masquerade\":{\"state\":\"off\",\"table\":\"inet roost\",\"writes\":0,"
+		"\"reason\":null},"
 		"\"routes\":{\"expected\":3,\"ok\":3,\"drift\":0}}");
 	done(scene);
 }
@@ -257,6 +259,43 @@ START_TEST(address_of_another_machine_is_a_problem)
 	scene->view.lacks_address[IPV4] = true;
 	assert_problem(scene, "node1's address 192.168.1.11 is on no interface of this machine");
 	done(scene);
+}
+END_TEST
+
+START_TEST(masquerading_is_a_problem_when_it_is_not_as_wanted)
+{
+	static const struct {
+		struct masquerade_status have;
+		const char *problem, *json;
+	} rows[] = {
+		{{MASQUERADE_IDLE, {0}, 0}, NULL,
+			"{\"state\":\"idle\",\"table\":\"inet roost\",\"writes\":0,\"reason\":null}"},
+		{{MASQUERADE_ON, {0}, 2}, NULL,
+			"{\"state\":\"on\",\"table\":\"inet roost\",\"writes\":2,\"reason\":null}"},
+		{{MASQUERADE_CHANGED, {0}, 2},
+			"masquerade: somebody changed or deleted the nftables table inet roost; "
+			"roostctl apply puts it right",
+			"{\"state\":\"changed\",\"table\":\"inet roost\",\"writes\":2,\"reason\":null}"},
+		{{MASQUERADE_FAILED, {EPERM, "no capability"}, 0}, "masquerade: no capability",
+			"{\"state\":\"failed\",\"table\":\"inet roost\",\"writes\":0,"
+			"\"reason\":\"no capability\"}"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct scene *scene = healthy();
+		_cleanup_buf_ struct buf text = {0};
+		json_t *status;
+
+		scene->view.masquerade = rows[i].have;
+		assert_problem(scene, rows[i].problem);
+		status = report_status(&scene->view);
+		assert_json(json_incref(json_object_get(status, "masquerade")), rows[i].json);
+		json_decref(status);
+		report_metrics(&scene->view, &text);
+		ck_assert_ptr_nonnull(strstr(text.text, rows[i].problem ? "roost_masquerade_ok 0\n"
+									: "roost_masquerade_ok 1\n"));
+		done(scene);
+	}
 }
 END_TEST
 
@@ -531,7 +570,8 @@ START_TEST(metrics_are_openmetrics)
 		"roost_configuration_running 1\n", "roost_applies_total{outcome=\"confirmed\"} 2\n",
 		"roost_applies_total{outcome=\"rolled back\"} 0\n", "roost_routes_expected 3\n",
 		"roost_routes_drift 1\n", "roost_session_up{session=\"tor:peer\"} 0\n",
-		"roost_session_routes_in{session=\"node2:v4\"} 1\n",
+		"roost_session_routes_in{session=\"node2:v4\"} 1\n", "roost_masquerade_ok 1\n",
+		"roost_masquerade_writes_total 0\n",
 	};
 	struct scene *scene = healthy();
 	_cleanup_buf_ struct buf text = {0};
@@ -560,6 +600,7 @@ UNIT(report, status_of_a_healthy_node, bad_file_is_a_problem_in_its_own_words,
 	bird_that_does_not_answer_is_the_only_problem_it_is,
 	bird_with_another_configuration_is_a_problem, down_session_is_a_problem,
 	session_nobody_wants_is_none, address_of_another_machine_is_a_problem,
+	masquerading_is_a_problem_when_it_is_not_as_wanted,
 	status_before_the_first_good_file_has_nulls, warnings_degrade_nothing,
 	verdict_names_the_first_broken_link, own_pods_must_not_be_led_away, differing_route_is_a_problem,
 	route_shows_what_is_wanted_and_both_sides, without_a_mesh_the_router_says_the_next_hop,

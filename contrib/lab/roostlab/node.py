@@ -11,9 +11,11 @@ from .base import wait_until, write_file
 from .cni import Runtime
 from .machine import PATH, Machine
 
-# roostd runs as its unit runs it, without root and without any capability.  In the lab it is `nobody`: a
-# user `roost` would have to be made on a machine the lab must not change.
+# roostd runs as its unit runs it, without root and with the one capability it needs for
+# the NAT rules.  In the lab it is `nobody`: a user `roost` would have to be made on a
+# machine the lab must not change.
 ROOSTD_USER, ROOSTD_GROUP = "nobody", "bird"
+CAPABILITIES = [f"--{which}=-all,+net_admin" for which in ("bounding-set", "inh-caps", "ambient-caps")]
 
 CNI_CONFLIST = "10-roost.conflist"
 SBIN, BIN, CNI_BIN, TEMPLATES = (f"/run/lab/{x}" for x in ("sbin", "bin", "cni-bin", "templates"))
@@ -74,7 +76,8 @@ class Node(Machine):
                 "-g", "bird", "-s", "/run/bird/bird.ctl", "-P", "/run/bird/bird.pid"]},
             "roostd": {"argv": [
                 "setpriv", f"--reuid={ROOSTD_USER}", f"--regid={ROOSTD_GROUP}", "--clear-groups",
-                "--no-new-privs", "--bounding-set=-all", roostd, "-c", "/etc/roost/roost.yaml", "--node", self.name],
+                "--no-new-privs", *CAPABILITIES, roostd, "-c", "/etc/roost/roost.yaml",
+                "--node", self.name],
                 "env": self.own_environment(),
                 "umask": "0027"},
         }

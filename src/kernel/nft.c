@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "kernel/nft.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <nftables/libnftables.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+/* The kernel answers in milliseconds, unless somebody else's ruleset is enormous. */
+#define ANSWER_MS 10000
+
+/* How the child ends; any other way it failed, and what it wrote says why. */
+enum answer { ANSWER_SAME = 100, ANSWER_DIFFERS, ANSWER_WRITTEN, ANSWER_REFUSED };
+
+/* ---------------------------------------------------------------- in the child */
+
+/* Are they the same but for the space between words? */
+static bool same_words(const char *a, const char *b)
+{
+	for (;;) {
+		size_t len;
+
+		a += strspn(a, " \t\n");
+		b += strspn(b, " \t\n");
+		len = strcspn(a, " \t\n");
+		if (len != strcspn(b, " \t\n") || memcmp(a, b, len) != 0)
+			return false;
+		if (len == 0)
+			return true;
+		a += len;
+		b += len;
+	}
+}
+
+static void say(const char *text)
+{
+	size_t left = strlen(text);
+
+	while (left > 0) {
+		ssize_t n = write(STDERR_FILENO, text, left);
+
+		if (n <= 0)
+			return;
+		text += n;
+		left -= (size_t)n;
+	}
+}
+
+static _Noreturn void fail(int status, const char *why)
+{
+	say(why);
+	_exit(status);
+}
+
+/* What libnftables prints; or ends the child with its complaint and `status`.  Not by
+ * its own output buffer, which still has the old text after a command that prints
+ * nothing. */
+static const char *run(struct nft_ctx *ctx, const char *commands, int status)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		fail(status, "out of memory");
+	nft_ctx_set_output(ctx, out);
+	if (nft_run_cmd_from_buffer(ctx, commands) != 0)
+		fail(status, nft_ctx_get_error_buffer(ctx));
+	nft_ctx_set_output(ctx, stdout);
+	fclose(out);
+	return text; /* freed with the process */
+}
+
+/* The table as it is, "" when there is none. */
+static const char *list(struct nft_ctx *ctx, const char *name)
+{
+	_cleanup_buf_ struct buf line = {0}, command = {0};
+	const char *tables = run(ctx, "list tables", EXIT_FAILURE), *found;
+
+	buf_printf(&line, "table %s\n", name);
+	found = strstr(tables, line.text);
+	if (!found || (found != tables && found[-1] != '\n'))
+		return "";
+	buf_printf(&command, "list table %s", name);
+	return run(ctx, command.text, EXIT_FAILURE);
+}
+
+static void replace(struct nft_ctx *ctx, const struct nft_table *table)
+{
+	_cleanup_buf_ struct buf commands = {0};
+
+	buf_printf(&commands, "table %s\ndelete table %s\n%s", table->name, table->name,
+		table->want);
+	run(ctx, commands.text, ANSWER_REFUSED);
+}
+
+static enum answer answer(const struct nft_table *table, bool write)
+{
+	struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
+	const char *have;
+
+	if (!ctx)
+		fail(EXIT_FAILURE, "out of memory");
+	nft_ctx_output_set_flags(ctx, NFT_CTX_OUTPUT_STATELESS);
+	nft_ctx_buffer_error(ctx);
+	have = list(ctx, table->name);
+	if (same_words(have, table->want) ||
+		(table->listed->len && same_words(have, table->listed->text)))
+		return ANSWER_SAME;
+	if (!write)
+		return ANSWER_DIFFERS;
+	replace(ctx, table);
+	say(list(ctx, table->name));
+	return ANSWER_WRITTEN;
+}
+
+/* Its standard error is the way back: there libnftables, too, says why it exits. */
+static _Noreturn void child(const struct nft_table *table, bool write, int fd, pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent ||
+		dup2(fd, STDERR_FILENO) < 0)
+		_exit(EXIT_FAILURE);
+	/* The lock of the state folder, for one, must not outlive the parent. */
+	close_range(STDERR_FILENO + 1, ~0u, 0);
+	_exit(answer(table, write));
+}
+
+/* ---------------------------------------------------------------- in the parent */
+
+static bool may_administer_networks(void)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	return syscall(SYS_capget, &header, data) < 0 ||
+		(data[0].effective & (1u << CAP_NET_ADMIN));
+}
+
+static int milliseconds_since(const struct timespec *start)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int)((now.tv_sec - start->tv_sec) * 1000 +
+		(now.tv_nsec - start->tv_nsec) / 1000000);
+}
+
+/* All the child writes until it ends. */
+static int read_answer(int fd, struct buf *text, struct err *err)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+	struct timespec start;
+	char chunk[4096];
+	ssize_t n;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (;;) {
+		int left = ANSWER_MS - milliseconds_since(&start);
+		int ready = left > 0 ? poll(&poll_fd, 1, left) : 0;
+
+		if (ready == 0)
+			return err_set(err, ETIMEDOUT, "no answer from the kernel after %d s",
+				ANSWER_MS / 1000);
+		n = ready < 0 ? -1 : read(fd, chunk, sizeof(chunk));
+		if (n == 0)
+			return 0;
+		if (n > 0)
+			buf_add(text, chunk, (size_t)n);
+		else if (errno != EINTR)
+			return err_errno(err, "reading what libnftables says");
+	}
+}
+
+/* Signals are for the parent alone: its handlers must not run in the child. */
+static pid_t start(const struct nft_table *table, bool write, int fd)
+{
+	pid_t parent = getpid(), pid;
+	sigset_t all, before;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid == 0)
+		child(table, write, fd, parent);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
+}
+
+static int wait_for(pid_t pid)
+{
+	int status = 0;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* nft explains in several lines, with arrows; the first one says it. */
+static int complain(struct buf *text, int status, struct err *err)
+{
+	int code = status == ANSWER_REFUSED ? EIO : ENODATA;
+	const char *says = buf_text(text);
+	size_t len;
+
+	if (strncmp(says, "netlink: ", 9) == 0)
+		says += 9;
+	if (strncmp(says, "Error: ", 7) == 0)
+		says += 7;
+	len = strcspn(says, "\n");
+	if (len == 0)
+		return err_set(err, code, "libnftables ended with status %d", status);
+	return err_set(err, code, "%.*s", (int)len, says);
+}
+
+/* One of enum answer, or -1; *text is what the child wrote. */
+static int ask(const struct nft_table *table, bool write, struct buf *text, struct err *err)
+{
+	int fds[2], status, rc;
+	pid_t pid;
+
+	if (!may_administer_networks())
+		return err_set(err, EPERM, "roostd lacks the capability CAP_NET_ADMIN");
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_errno(err, "pipe");
+	pid = start(table, write, fds[1]);
+	close(fds[1]);
+	rc = pid < 0 ? err_errno(err, "fork") : read_answer(fds[0], text, err);
+	close(fds[0]);
+	if (pid < 0)
+		return -1;
+	if (rc < 0)
+		kill(pid, SIGKILL);
+	status = wait_for(pid);
+	if (rc < 0)
+		return -1;
+	return status >= ANSWER_SAME && status <= ANSWER_WRITTEN ? status
+								 : complain(text, status, err);
+}
+
+int nft_look(const struct nft_table *table, bool *differs, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	int rc = ask(table, false, &text, err);
+
+	if (rc < 0)
+		return err_wrap(err, "reading the nftables table %s", table->name);
+	*differs = rc == ANSWER_DIFFERS;
+	return 0;
+}
+
+int nft_keep(const struct nft_table *table, bool *written, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	int rc = ask(table, true, &text, err);
+
+	if (rc < 0)
+		return err_wrap(err, "keeping the nftables table %s", table->name);
+	*written = rc == ANSWER_WRITTEN;
+	if (!*written)
+		return 0;
+	buf_free(table->listed);
+	buf_add(table->listed, buf_text(&text), text.len);
+	return 0;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nft -- one nftables table of ours, kept as it should be by libnftables.
+ *
+ * What should be is compared with what is by reading the table back, all of it: a
+ * hash in a comment would not notice a rule that somebody took out, and a table that
+ * is gone is only the plainest case of a difference.  Space does not count.  An nft
+ * that lists a table in other words than `want` has is no harm: how it listed what
+ * was just written is remembered in `listed`, and that is as good.
+ *
+ * Writing replaces the table in one transaction (declare, delete, define), so that
+ * there is no moment without its rules, and no other table is touched.  Connections
+ * keep the translation they have.
+ *
+ * Each call runs in a child process that is gone afterwards: libnftables ends the
+ * process when it gets no socket, reads other people's tables as well, and leaves
+ * behind 2 MB (8 MB beside a large ruleset of others).  The child closes all
+ * files but its answer, and dies with its parent; the kernel has then taken the
+ * transaction or has not.
+ *
+ * All of it needs CAP_NET_ADMIN, reading too. */
+#ifndef ROOST_NFT_H
+#define ROOST_NFT_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct nft_table {
+	const char *name;   /* "inet roost" */
+	const char *want;   /* as `nft list table` shows it; "": it should not be there */
+	struct buf *listed; /* how the kernel shows `want`; kept for the next call with it */
+};
+
+/* Looks, and sets *differs.  err->code: EPERM when the capability is missing, ENODATA
+ * when the table cannot be read, as where the kernel has no nftables. */
+int nft_look(const struct nft_table *table, bool *differs, struct err *err);
+
+/* Looks, and writes if it differs; *written says so.  err->code, in addition: EIO when
+ * the kernel refused it. */
+int nft_keep(const struct nft_table *table, bool *written, struct err *err);
+
+#endif
