@@ -403,8 +403,13 @@ static int apply_pod(
 	if (plan->routed)
 		add_pod_neighbours(&batch, index, plan);
 	batch_add_routes(&batch, index, plan->routes, plan->route_count, plan->routed);
-	batch_query_link(&batch, index, plan->pod_ifname, &link);
-	return batch_run(pod, &batch, &netlink->seq, err);
+	/* By name: somebody in the pod may have renamed it meanwhile. */
+	batch_query_link(&batch, 0, plan->pod_ifname, &link);
+	if (batch_run(pod, &batch, &netlink->seq, err) < 0)
+		return -1;
+	return link.index == index
+		       ? 0
+		       : err_set(err, CNI_KERNEL, "%s in the container is gone", plan->pod_ifname);
 }
 
 /* From here on the node reaches a routed pod. */
