@@ -175,6 +175,17 @@ static int sysctl_ipv6_link(const char *ifname, bool enable, struct err *err)
 	return sysctl_write(path, "0", err);
 }
 
+/* As IPv4's do, its IPv6 addresses outlive that a link is down for a moment: `tuning`
+ * behind us takes it down to change its MAC address.  Not so with routed pods, whose
+ * neighbours are lost then in any case. */
+static int sysctl_keep_addrs(const char *ifname, struct err *err)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/keep_addr_on_down", ifname);
+	return sysctl_write(path, "1", err);
+}
+
 static int switch_forwarding_on(const struct plan *plan, struct err *err)
 {
 	if (plan->has_ipv4 && sysctl_switch("/proc/sys/net/ipv4/ip_forward", true, err) < 0)
@@ -391,7 +402,8 @@ static int apply_pod(
 	_cleanup_batch_ struct batch batch = {0};
 	struct link link;
 
-	if (sysctl_ipv6_link(plan->pod_ifname, plan->has_ipv6, err) < 0)
+	if (sysctl_ipv6_link(plan->pod_ifname, plan->has_ipv6, err) < 0 ||
+		(plan->has_ipv6 && !plan->routed && sysctl_keep_addrs(plan->pod_ifname, err) < 0))
 		return -1;
 	batch_set_up(&batch, 0, "lo");
 	batch_set_no_link_local(&batch, index, plan->pod_ifname);

@@ -468,6 +468,9 @@ int plan_make_previous(const struct cni_request *request, const struct lease *le
 		if (add_answered(plan, ip, err) < 0)
 			return err_wrap(err, "prevResult");
 	}
+	if (lease && plan->addr_count < lease->addr_count)
+		return err_set(err, CNI_DIFFERS, "prevResult has not all of the lease on %s",
+			plan->pod_ifname);
 	return 0;
 }
 

@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "cni/plan.h"
 #include "cni/protocol.h"
@@ -48,11 +47,10 @@ static void check_plan(const struct plan *plan)
 		MUST(plan->addrs[i].gateway.family == plan->addrs[i].addr.addr.family);
 }
 
-/* The lease has the last address that prevResult tells, and one more. */
+/* The lease has the last address that prevResult tells. */
 static void make_lease(const struct cni_result *previous, struct lease *lease)
 {
-	*lease = (struct lease){.state = LEASE_HELD, .addr_count = 1};
-	lease->addrs[0].family = AF_INET;
+	*lease = (struct lease){.state = LEASE_HELD};
 	if (previous->ip_count)
 		lease->addrs[lease->addr_count++] =
 			previous->ips[previous->ip_count - 1].address.addr;

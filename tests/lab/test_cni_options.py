@@ -362,6 +362,69 @@ def test_the_second_interface_does_not_claim_the_default_route_of_the_first(host
                           conf=host.conf(prevResult=second, **other)))
 
 
+def test_routes_without_gw_go_by_the_node(either):
+    """ptp's own test: two families, and routes of one."""
+    pod = either.pod()
+    result = either.add("c1", pod, conf=either.conf(ipam={"routes": [
+        {"dst": "0.0.0.0/0"}, {"dst": "192.168.0.0/16"}, {"dst": "1.2.3.4/32"}]}))
+    node = result["ips"][0]["gateway"]
+    assert result["routes"] == [{"dst": dst, "gw": node}
+                                for dst in ("0.0.0.0/0", "192.168.0.0/16", "1.2.3.4/32")]
+    assert set(routes_of(pod)) == {(dst, "254", 0)
+                                   for dst in ("default", "192.168.0.0/16", "1.2.3.4")}
+    assert routes_of(pod, "-6") == {}
+    assert_good(check(either, pod, result))
+
+
+def test_addresses_of_both_families_outlive_that_the_link_is_down(host):
+    """The plugin `tuning` takes it down and up again."""
+    pod = host.pod()
+    host.add("c1", pod)
+    before = {a for a in pod.addresses("eth0") if not a.startswith("fe80:")}
+    pod.run("ip", "link", "set", "eth0", "down")
+    pod.run("ip", "link", "set", "eth0", "up")
+    assert before <= set(pod.addresses("eth0"))
+    assert not any(a.get("tentative") for a in pod.addresses("eth0").values())
+
+
+# ---------------------------------------------------------------- asked for by name
+
+def test_a_mac_may_come_from_args_alone(either):
+    pod = either.pod()
+    result = either.add("c1", pod, conf=either.conf(args={"cni": {"mac": "c2:11:22:33:44:66"}}))
+    assert pod.links()["eth0"]["address"] == result["interfaces"][-1]["mac"] == "c2:11:22:33:44:66"
+    assert_good(check(either, pod, result))
+
+
+def test_addresses_may_be_asked_for_in_several_ranges_of_one_family(host):
+    conf = host.conf(subnets=["10.1.2.0/24", "10.1.3.0/24"],
+                     args={"cni": {"ips": ["10.1.3.77", "10.1.2.88"]}})
+    assert [ip["address"] for ip in host.add("c1", conf=conf)["ips"]] == \
+        ["10.1.2.88/24", "10.1.3.77/24"]
+    reply = host.call("ADD", "c2", host.pod(), conf=host.conf(
+        subnets=["10.1.2.0/24", "10.1.3.0/24"], args={"cni": {"ips": ["10.1.2.72", "10.1.2.73"]}}))
+    assert reply.code == 1, reply
+    assert set(host.held()) == {"c1"}
+
+
+def test_the_first_add_of_a_network_says_nothing_on_stderr(either):
+    reply = either.call("ADD", "c1", either.pod())
+    assert (reply.code, reply.err) == (0, ""), reply
+
+
+@pytest.mark.parametrize("interface, good", [(0, False), (2, True), (3, False), (-1, False),
+                                             (None, True), (1 << 40, False)])
+def test_an_address_of_prevResult_is_of_an_interface_that_is_there(host, interface, good):
+    pod = host.pod()
+    result = host.add("c1", pod)
+    result["ips"][0]["interface"] = interface
+    reply = check(host, pod, result)
+    if good:
+        assert_good(reply)
+    else:
+        assert reply.error in (CONFIG, DIFFERS)
+
+
 # ---------------------------------------------------------------- addresses as text
 
 MAPPED = "::ffff:10.244.1.7"

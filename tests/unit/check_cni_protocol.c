@@ -329,8 +329,19 @@ END_TEST
 START_TEST(what_we_do_not_do_is_refused_with_code_2)
 {
 	refuses(with("\"ipMasq\":true"), CNI_UNSUPPORTED, "ipMasq: masquerading is roostd's");
-	refuses(with("\"vlan\":7"), CNI_UNSUPPORTED, "vlan: not supported");
-	decodes(with("\"ipMasq\":false,\"vlan\":0,\"promiscMode\":false"));
+	static const char *const asks[] = {"promiscMode\":true", "vlan\":7", "vlan\":-1",
+		"vlanTrunk\":[{\"minID\":101,\"maxID\":200}]", "vlanTrunk\":[{\"id\":5000}]",
+		"macspoofchk\":true", "portIsolation\":true", "enabledad\":true",
+		"disableContainerInterface\":true"};
+	char text[80];
+
+	for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
+		snprintf(text, sizeof(text), "\"%s", asks[i]);
+		refuses(with(text), CNI_UNSUPPORTED, ": not supported");
+	}
+	decodes(with("\"ipMasq\":false,\"vlan\":0,\"promiscMode\":false,\"vlanTrunk\":[],"
+		     "\"macspoofchk\":false,\"portIsolation\":false,\"enabledad\":false,"
+		     "\"disableContainerInterface\":false,\"ipMasqBackend\":\"iptables\""));
 }
 END_TEST
 
@@ -708,6 +719,76 @@ START_TEST(a_result_has_the_shape_of_its_version)
 }
 END_TEST
 
+START_TEST(interface_0_is_printed_and_no_interface_is_not)
+{
+	struct cni_interface interface = {"eth0", "0a:58:0a:00:00:02", "/ns", 0};
+	struct cni_ip ips[2] = {{.interface = 0}, {.interface = CNI_UNSET}};
+	const struct cni_result result = {
+		.interfaces = &interface, .interface_count = 1, .ips = ips, .ip_count = 2};
+	struct buf out = {0};
+
+	prefix_parse("10.0.0.2/24", &ips[0].address);
+	prefix_parse("10.0.0.3/24", &ips[1].address);
+	ck_assert_int_eq(cni_result_print(&result, SPEC_1_0_0, &out, &err), 0);
+	ck_assert_str_eq(buf_text(&out),
+		"{\"cniVersion\":\"1.0.0\",\"interfaces\":[{\"name\":\"eth0\",\"mac\":"
+		"\"0a:58:0a:00:00:02\",\"sandbox\":\"/ns\"}],"
+		"\"ips\":[{\"interface\":0,\"address\":\"10.0.0.2/24\"},{\"address\":"
+		"\"10.0.0.3/24\"}],\"routes\":[]}\n");
+	buf_free(&out);
+}
+END_TEST
+
+START_TEST(a_result_without_an_address_has_no_form_before_0_3_0)
+{
+	const struct cni_result none = {0};
+	struct buf out = {0};
+
+	ck_assert_int_eq(cni_result_print(&none, SPEC_0_2_0, &out, &err), -1);
+	ck_assert_int_eq(err.code, CNI_VERSION);
+	ck_assert_int_eq(cni_result_print(&none, SPEC_0_3_0, &out, &err), 0);
+	buf_free(&out);
+}
+END_TEST
+
+START_TEST(ipRanges_come_before_the_configured_ranges)
+{
+	decodes(with("\"runtimeConfig\":{\"ipRanges\":[[{\"subnet\":\"10.7.0.0/24\"}],"
+		     "[{\"subnet\":\"fd07::/64\"}]]}"));
+	ck_assert_uint_eq(request.set_count, 3);
+	ck_assert_uint_eq(request.sets[0].ranges[0].subnet.addr.bytes[1], 7);
+	ck_assert_uint_eq(request.sets[2].ranges[0].subnet.addr.bytes[1], 0);
+	refuses(with("\"runtimeConfig\":{\"ipRanges\":[[{\"subnet\":\"10.7.0.0/33\"}]]}"),
+		CNI_CONFIG, "runtimeConfig.ipRanges[0][0].subnet: expected");
+	refuses(with("\"runtimeConfig\":{\"ipRanges\":[[{\"subnet\":\"10.0.0.0/16\"}]]}"),
+		CNI_CONFIG, "overlaps");
+	refuses(with("\"runtimeConfig\":{\"ipranges\":[]}"), CNI_CONFIG, "write ipRanges");
+}
+END_TEST
+
+static size_t resolv(const char *text)
+{
+	dns_resolv_conf_decode(text, &mem, &request.dns);
+	return request.dns.servers.count + request.dns.search.count + request.dns.options.count +
+	       (request.dns.domain != NULL);
+}
+
+START_TEST(a_resolv_conf_is_read_as_host_local_does)
+{
+	ck_assert_uint_eq(resolv(""), 0);
+	ck_assert_uint_eq(resolv("# nameserver 192.0.2.0\n; search x\n\n \t \n"), 0);
+	ck_assert_uint_eq(resolv("nameserver\nnameserver \nsearch\nfoo bar\nNAMESERVER x"), 0);
+	ck_assert_uint_eq(resolv("nameserver 192.0.2.0\r\n\tnameserver\t2001:db8::1 # x"), 2);
+	ck_assert_str_eq(request.dns.servers.items[0], "192.0.2.0");
+	ck_assert_str_eq(request.dns.servers.items[1], "2001:db8::1");
+	ck_assert_uint_eq(
+		resolv("search a b\ndomain old\ndomain new\noptions x:1  y\nsearch c"), 6);
+	ck_assert_str_eq(request.dns.domain, "new");
+	ck_assert_str_eq(request.dns.search.items[2], "c");
+	ck_assert_str_eq(request.dns.options.items[1], "y");
+}
+END_TEST
+
 START_TEST(an_error_is_one_json_object)
 {
 	struct buf out = {0};
@@ -753,5 +834,7 @@ UNIT(cni_protocol, all_missing_variables_are_named_at_once,
 	node_json_fills_in_what_the_configuration_leaves_open,
 	a_node_without_podCIDR_is_a_reason_to_try_again, a_node_json_that_is_none_is_refused,
 	gc_tells_none_from_not_known, check_reads_the_result_of_add,
-	a_result_has_the_shape_of_its_version, an_error_is_one_json_object,
-	an_error_that_quotes_anything_stays_one_line_of_text)
+	a_result_has_the_shape_of_its_version, interface_0_is_printed_and_no_interface_is_not,
+	a_result_without_an_address_has_no_form_before_0_3_0,
+	ipRanges_come_before_the_configured_ranges, a_resolv_conf_is_read_as_host_local_does,
+	an_error_is_one_json_object, an_error_that_quotes_anything_stays_one_line_of_text)
