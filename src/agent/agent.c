@@ -101,6 +101,9 @@ static int wanted_build(const struct agent *agent, struct inputs *inputs, struct
 	if (!wanted->self)
 		return err_set(err, ENOENT, "%s: this node is %s, and no node of that name is in it",
 			agent->options.config, name);
+	if (source_read_passwords(agent->source, wanted->cluster, wanted->self, &wanted->arena,
+		    err) < 0)
+		return -1;
 	wanted->sessions = render_sessions(wanted->cluster, wanted->self, &wanted->arena,
 		&wanted->n_sessions);
 	masquerade_render(wanted->cluster, wanted->self, &wanted->masquerade);

@@ -85,10 +85,14 @@ static const char *trimmed_line(struct arena *arena, const char *text, size_t le
 
 static int depth_change(const char *line)
 {
+	bool in_string = false;
 	int change = 0;
 
-	for (; *line; line++)
-		change += (*line == '{') - (*line == '}');
+	for (; *line; line++) {
+		in_string ^= *line == '"';
+		if (!in_string)
+			change += (*line == '{') - (*line == '}');
+	}
 	return change;
 }
 
@@ -223,9 +227,22 @@ static bool has_line(const struct block *block, const char *line)
 	return false;
 }
 
+static bool starts(const char *line, const char *start)
+{
+	return strncmp(line, start, strlen(start)) == 0;
+}
+
+static bool has_start(const struct block *block, const char *start)
+{
+	for (size_t i = 0; block && i < block->n_lines; i++)
+		if (starts(block->lines[i], start))
+			return true;
+	return false;
+}
+
 /* What a change of an option does, by how it begins; what is not here restarts.  The
- * first that fits counts. */
-static enum plan_action action_of(const char *line, bool goes)
+ * first that fits counts.  It goes when `other` has no such option at all. */
+static enum plan_action action_of(const char *line, const struct block *other, bool goes)
 {
 	static const struct {
 		const char *start;
@@ -241,11 +258,17 @@ static enum plan_action action_of(const char *line, bool goes)
 		{"export ", PLAN_REFRESH, PLAN_REFRESH},
 		{"next hop self", PLAN_REFRESH, PLAN_REFRESH},
 		{"preference ", PLAN_REFRESH, PLAN_REFRESH},
+		/* Inside of a filter. */
+		{"if ", PLAN_REFRESH, PLAN_REFRESH},
+		{"bgp_", PLAN_REFRESH, PLAN_REFRESH},
+		{"accept;", PLAN_REFRESH, PLAN_REFRESH},
+		{"reject;", PLAN_REFRESH, PLAN_REFRESH},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++)
-		if (strncmp(line, known[i].start, strlen(known[i].start)) == 0)
-			return goes ? known[i].when_it_goes : known[i].action;
+		if (starts(line, known[i].start))
+			return goes && !has_start(other, known[i].start) ? known[i].when_it_goes
+									: known[i].action;
 	return PLAN_RESTART;
 }
 
@@ -265,7 +288,7 @@ static bool compare_lines(struct plan_row *row, const struct block *a, const str
 
 	for (size_t i = 0; a && i < a->n_lines; i++)
 		if (!has_line(b, a->lines[i])) {
-			note(row, action_of(a->lines[i], goes), a->lines[i]);
+			note(row, action_of(a->lines[i], b, goes), a->lines[i]);
 			differ = true;
 		}
 	return differ;

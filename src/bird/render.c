@@ -146,6 +146,39 @@ static void add_export(struct buf *buf, const struct session_want *want)
 		buf_puts(buf, "\t\tnext hop self off;\n");
 }
 
+/* Each option is one line: plan.c says by its beginning what a change of it does. */
+static void add_options(struct buf *buf, const struct session *options)
+{
+	if (options->long_lived.enabled)
+		buf_printf(buf,
+			"\tlong lived graceful restart on;\n\tlong lived stale time %u;\n",
+			options->long_lived.stale_time);
+	if (options->connect_retry_time)
+		buf_printf(buf, "\tconnect retry time %u;\n", options->connect_retry_time);
+	if (options->bfd && (options->bfd_interval_ms || options->bfd_multiplier)) {
+		buf_puts(buf, "\tbfd {");
+		if (options->bfd_interval_ms)
+			buf_printf(buf, " interval %u ms;", options->bfd_interval_ms);
+		if (options->bfd_multiplier)
+			buf_printf(buf, " multiplier %u;", options->bfd_multiplier);
+		buf_puts(buf, " };\n");
+	} else if (options->bfd) {
+		buf_puts(buf, "\tbfd on;\n");
+	}
+	if (options->ttl_security)
+		buf_puts(buf, "\tttl security on;\n");
+	if (options->password)
+		buf_printf(buf, "\tpassword \"%s\";\n", options->password);
+}
+
+static void add_import_limit(struct buf *buf, const struct session *options)
+{
+	if (options->import_limit.prefixes)
+		buf_printf(buf, "\t\timport limit %u action %s;\n",
+			options->import_limit.prefixes,
+			options->import_limit.only_warn ? "warn" : "block");
+}
+
 static void add_session(struct buf *buf, const struct session_want *want, uint32_t own_as)
 {
 	char local[ADDR_TEXT_MAX], neighbor[ADDR_TEXT_MAX];
@@ -164,11 +197,11 @@ static void add_session(struct buf *buf, const struct session_want *want, uint32
 			want->options.graceful_restart.restart_time);
 	else
 		buf_puts(buf, "\tgraceful restart off;\n");
-	if (want->options.bfd)
-		buf_puts(buf, "\tbfd on;\n");
+	add_options(buf, &want->options);
 	buf_printf(buf, "\t%s {\n", bird_family[want->family].channel);
 	add_import(buf, want);
 	add_export(buf, want);
+	add_import_limit(buf, &want->options);
 	buf_puts(buf, "\t};\n}\n");
 }
 

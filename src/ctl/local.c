@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "bird/generation.h"
 #include "bird/plan.h"
+#include "bird/secrets.h"
 #include "cni/lease.h"
 #include "ctl/ctl.h"
 #include "kernel/masquerade.h"
@@ -79,9 +80,24 @@ int ctl_check(const struct ctl *ctl)
 
 /* ---------------------------------------------------------------- render */
 
-/* *rendered is BIRD's, *masquerade (NULL: not wanted) the kernel's. */
-static int render_file(const struct ctl *ctl, struct arena *arena, struct rendered *rendered,
-	struct buf *masquerade, struct err *err)
+/* For whoever wants no passwords and may not read them either. */
+static void stand_in(struct session *session)
+{
+	if (session->password_file)
+		session->password = session->password_file;
+}
+
+static void stand_in_for_passwords(struct cluster *cluster)
+{
+	stand_in(&cluster->session);
+	for (size_t i = 0; i < cluster->n_peers; i++)
+		stand_in(&cluster->peers[i].session);
+}
+
+/* *rendered is BIRD's, with the passwords if they are wanted; *masquerade (NULL: not
+ * wanted) the kernel's. */
+static int render_file(const struct ctl *ctl, struct arena *arena, bool passwords,
+	struct rendered *rendered, struct buf *masquerade, struct err *err)
 {
 	struct inputs inputs = {0};
 	const struct node *self;
@@ -96,6 +112,10 @@ static int render_file(const struct ctl *ctl, struct arena *arena, struct render
 	if (!self)
 		return err_set(err, ENOENT, "%s: there is no node %s in it; say --node NAME",
 			ctl->file, name);
+	if (!passwords)
+		stand_in_for_passwords(cluster);
+	else if (source_read_passwords(NULL, cluster, self, arena, err) < 0)
+		return -1;
 	if (masquerade)
 		masquerade_render(cluster, self, masquerade);
 	return render(cluster, self, &inputs.templates, &inputs.snippets, arena, rendered, err);
@@ -146,11 +166,13 @@ int ctl_render(const struct ctl *ctl)
 {
 	_cleanup_arena_ struct arena arena = {0};
 	_cleanup_buf_ struct buf masquerade = {0};
+	struct secrets secrets = {0};
 	struct rendered rendered;
 	struct err err;
 
-	if (render_file(ctl, &arena, &rendered, &masquerade, &err) < 0)
+	if (render_file(ctl, &arena, false, &rendered, &masquerade, &err) < 0)
 		return complain(&err);
+	rendered.files = secrets_hide(&secrets, &rendered.files, &arena);
 	if (masquerade.len) /* behind BIRD's files */
 		fileset_add(&rendered.files, &arena, "masquerade.nft", masquerade.text,
 			masquerade.len);
@@ -219,7 +241,7 @@ static const char *action_colour(const json_t *row)
 }
 
 static json_t *plan_rows(const struct fileset *have, const struct fileset *want,
-	struct arena *arena)
+	struct secrets *secrets, struct arena *arena)
 {
 	json_t *list = json_array();
 	struct plan_row *rows;
@@ -230,7 +252,9 @@ static json_t *plan_rows(const struct fileset *have, const struct fileset *want,
 		json_array_append_new(list,
 			json_pack("{s:s, s:s, s:o}", "session", rows[i].session, "action",
 				plan_action_name(rows[i].action), "why",
-				rows[i].why[0] ? json_string(rows[i].why) : json_null()));
+				rows[i].why[0] ? json_string(secrets_hide_text(secrets, rows[i].why,
+							 arena))
+					       : json_null()));
 	return list;
 }
 
@@ -263,12 +287,13 @@ int ctl_plan(const struct ctl *ctl)
 	_cleanup_arena_ struct arena arena = {0};
 	_cleanup_buf_ struct buf diff = {0};
 	struct generation confirmed;
+	struct fileset have, shown_have, shown_want;
+	struct secrets secrets = {0};
 	struct rendered wanted;
-	struct fileset have;
 	struct err err;
 	json_t *rows;
 
-	if (render_file(ctl, &arena, &wanted, NULL, &err) < 0)
+	if (render_file(ctl, &arena, true, &wanted, NULL, &err) < 0)
 		return complain(&err);
 	if (generation_confirmed(state_dir(), &confirmed, &err) < 0 ||
 		generation_read(state_dir(), confirmed.number, &arena, &have, &err) < 0) {
@@ -276,10 +301,12 @@ int ctl_plan(const struct ctl *ctl)
 			err_wrap(&err, "plan needs root or the group of BIRD");
 		return complain(&err);
 	}
+	shown_have = secrets_hide(&secrets, &have, &arena);
+	shown_want = secrets_hide(&secrets, &wanted.files, &arena);
 	if (!fileset_equal(&have, &wanted.files) &&
-		make_diff(&have, &wanted.files, &diff, &err) < 0)
+		make_diff(&shown_have, &shown_want, &diff, &err) < 0)
 		return complain(&err);
-	rows = plan_rows(&have, &wanted.files, &arena);
+	rows = plan_rows(&have, &wanted.files, &secrets, &arena);
 	print_plan(ctl, rows, &diff);
 	json_decref(rows);
 	return diff.len ? 2 : 0;

@@ -45,6 +45,16 @@ bool name_is_valid(const char *name)
 	return true;
 }
 
+bool password_is_valid(const char *text)
+{
+	size_t len = strlen(text);
+
+	for (size_t i = 0; i < len; i++)
+		if (text[i] < ' ' || text[i] > '~' || text[i] == '"')
+			return false;
+	return len > 0 && len <= PASSWORD_MAX;
+}
+
 bool labels_match(const struct labels *selector, const struct labels *labels)
 {
 	for (size_t i = 0; i < selector->n; i++) {

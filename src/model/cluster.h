@@ -52,11 +52,24 @@ enum export { EXPORT_PODS = 1 << 0, EXPORT_CLUSTER = 1 << 1, EXPORT_DEFAULT = 1 
 /* How a BGP session is run; times in seconds. */
 struct session {
 	unsigned hold_time, keepalive_time;
+	unsigned connect_retry_time; /* 0: the template's */
 	bool bfd;
+	unsigned bfd_interval_ms, bfd_multiplier; /* 0: BIRD's */
 	struct {
 		bool enabled;
 		unsigned restart_time;
 	} graceful_restart;
+	struct {
+		bool enabled;
+		unsigned stale_time;
+	} long_lived; /* graceful restart, RFC 9494 */
+	struct {
+		unsigned prefixes; /* 0: the template's limit */
+		bool only_warn;
+	} import_limit;
+	bool ttl_security;         /* RFC 5082 */
+	const char *password;      /* RFC 2385; NULL: none, or still in ... */
+	const char *password_file; /* ... this file, for source_read_passwords() */
 };
 
 /* A router that is not a node. */
@@ -134,6 +147,11 @@ bool cluster_has_family(const struct cluster *cluster, enum family family);
 
 /* Does the node carry every label of the selector? */
 bool labels_match(const struct labels *selector, const struct labels *labels);
+
+/* A key for TCP-MD5 that BIRD takes as a string, which knows no escapes: printable
+ * ASCII without '"', PASSWORD_MAX bytes of it at most (as the kernel's), not empty. */
+#define PASSWORD_MAX 80
+bool password_is_valid(const char *text);
 
 /* A name that is safe in a BIRD symbol, in a file name and on a terminal:
  * letters, digits, '-', '_' and '.', beginning with a letter or digit, 253 at most

@@ -374,14 +374,154 @@ static int decode_graceful_restart(struct decoder *d, struct value value, void *
 	return DECODE_MAP(d, value, fields, session);
 }
 
+static int decode_stale_time(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 1, 16777215, &n) < 0) /* RFC 9494 3.1: 24 bits */
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+/* Whoever writes it wants it, unless it says enabled: false. */
+static int decode_long_lived(struct decoder *d, struct value value, void *into)
+{
+	struct session *session = into;
+	static const struct field fields[] = {
+		{"enabled", decode_bool, offsetof(struct session, long_lived.enabled), false},
+		{"staleTime", decode_stale_time, offsetof(struct session, long_lived.stale_time),
+			false},
+	};
+
+	session->long_lived.enabled = true;
+	return DECODE_MAP(d, value, fields, session);
+}
+
+static int decode_connect_retry_time(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 1, 65535, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_bfd_interval(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 10, 60000, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_bfd_multiplier(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 1, 255, &n) < 0) /* RFC 5880 4.1: 8 bits, not zero */
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+/* true, false, or timers, which turn it on. */
+static int decode_bfd(struct decoder *d, struct value value, void *into)
+{
+	struct session *session = into;
+	static const struct field fields[] = {
+		{"interval", decode_bfd_interval, offsetof(struct session, bfd_interval_ms), false},
+		{"multiplier", decode_bfd_multiplier, offsetof(struct session, bfd_multiplier),
+			false},
+	};
+
+	if (value.doc->type != DOC_MAP)
+		return decode_bool(d, value, &session->bfd);
+	session->bfd = true;
+	return DECODE_MAP(d, value, fields, session);
+}
+
+static int decode_limit_prefixes(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 1, 100000000, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_limit_action(struct decoder *d, struct value value, void *into)
+{
+	bool *only_warn = into;
+
+	if (scalar(d, value, "block or warn") < 0)
+		return -1;
+	*only_warn = strcmp(value.doc->text, "warn") == 0;
+	if (!*only_warn && strcmp(value.doc->text, "block") != 0)
+		return fail_expected(d, value, "block or warn");
+	return 0;
+}
+
+/* A number, or a map with the action; block, unless it says warn. */
+static int decode_import_limit(struct decoder *d, struct value value, void *into)
+{
+	struct session *session = into;
+	static const struct field fields[] = {
+		{"prefixes", decode_limit_prefixes, offsetof(struct session, import_limit.prefixes),
+			true},
+		{"action", decode_limit_action, offsetof(struct session, import_limit.only_warn),
+			false},
+	};
+
+	session->import_limit.only_warn = false;
+	if (value.doc->type != DOC_MAP)
+		return decode_limit_prefixes(d, value, &session->import_limit.prefixes);
+	return DECODE_MAP(d, value, fields, session);
+}
+
+/* No message here may quote the password.  "" takes back what `session` says. */
+static int decode_password(struct decoder *d, struct value value, void *into)
+{
+	struct session *session = into;
+	const char *text = value.doc->text;
+
+	if (value.doc->type != DOC_SCALAR || doc_is_null(value.doc))
+		return fail(d, value, "expected a password, got %s", doc_type_name(value.doc));
+	if (*text && !password_is_valid(text))
+		return fail(d, value, "expected a password of at most %d printable ASCII characters "
+				      "without \"",
+			PASSWORD_MAX);
+	session->password = *text ? text : NULL;
+	session->password_file = NULL;
+	return 0;
+}
+
+static int decode_password_file(struct decoder *d, struct value value, void *into)
+{
+	struct session *session = into;
+
+	session->password = NULL;
+	return decode_absolute_path(d, value, &session->password_file);
+}
+
 #define SESSION_FIELDS(base)                                                                       \
 	{"holdTime", decode_hold_time, (base) + offsetof(struct session, hold_time), false},       \
 		{"keepaliveTime", decode_keepalive_time,                                           \
 			(base) + offsetof(struct session, keepalive_time), false},                 \
-		{"bfd", decode_bool, (base) + offsetof(struct session, bfd), false},               \
+		{"connectRetryTime", decode_connect_retry_time,                                    \
+			(base) + offsetof(struct session, connect_retry_time), false},             \
+		{"bfd", decode_bfd, (base), false},                                                \
 		{"gracefulRestart", decode_graceful_restart, (base), false},                       \
-		{"password", refuse_unavailable, 0, false},                                        \
-		{"passwordFile", refuse_unavailable, 0, false}
+		{"longLivedGracefulRestart", decode_long_lived, (base), false},                    \
+		{"importLimit", decode_import_limit, (base), false},                               \
+		{"ttlSecurity", decode_bool, (base) + offsetof(struct session, ttl_security),      \
+			false},                                                                    \
+		{"password", decode_password, (base), false},                                      \
+		{"passwordFile", decode_password_file, (base), false}
 
 static int check_times(struct decoder *d, struct value value, const struct session *session)
 {
@@ -389,6 +529,11 @@ static int check_times(struct decoder *d, struct value value, const struct sessi
 		return fail(d, value,
 			"keepaliveTime %u is more than a third of holdTime %u (RFC 4271 section 10)",
 			session->keepalive_time, session->hold_time);
+	if (session->long_lived.enabled && !session->graceful_restart.enabled)
+		return fail(d, value,
+			"longLivedGracefulRestart needs gracefulRestart (RFC 9494 section 4.1)");
+	if (doc_get(value.doc, "password") && doc_get(value.doc, "passwordFile"))
+		return fail(d, value, "password and passwordFile are both there: one is enough");
 	return 0;
 }
 
@@ -706,7 +851,8 @@ static int decode_agent(struct decoder *d, struct value value, void *into)
 static const struct cluster defaults = {
 	.topology = TOPOLOGY_MESH,
 	.session = {.hold_time = 90, .keepalive_time = 30,
-		.graceful_restart = {.enabled = true, .restart_time = 120}},
+		.graceful_restart = {.enabled = true, .restart_time = 120},
+		.long_lived = {.stale_time = 3600}},
 	.cni = {.bridge = "roost0", .bin_dir = ROOST_CNI_BIN_DIR, .conf_dir = "/etc/cni/net.d"},
 	.bird = {.socket = "/run/bird/bird.ctl", .confirm_timeout = 30},
 	.agent = {.socket = "/run/roost/roostd.sock", .metrics = "127.0.0.1:9472"},

@@ -238,6 +238,51 @@ void source_watch(struct source *source)
 	event_add(source->readable, NULL);
 }
 
+/* ---------------------------------------------------------------- passwords */
+
+/* One line; its end is no part of the password. */
+static int read_password(struct source *source, struct session *session, struct arena *arena,
+	struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	char *password;
+	size_t len;
+
+	if (!session->password_file)
+		return 0;
+	if (source && source->fd >= 0)
+		watch_way_to(source, session->password_file);
+	if (file_read(session->password_file, 4096, &text, err) < 0)
+		return err_wrap(err, "passwordFile");
+	len = text.len;
+	if (len && text.text[len - 1] == '\n')
+		len--;
+	if (len && text.text[len - 1] == '\r')
+		len--;
+	password = arena_strndup(arena, buf_text(&text), len);
+	if (strlen(password) != len || !password_is_valid(password))
+		return err_set(err, EINVAL,
+			"passwordFile: %s: expected one line of 1 to %d printable ASCII characters "
+			"without \"",
+			session->password_file, PASSWORD_MAX);
+	session->password = password;
+	return 0;
+}
+
+/* A node need not have the passwords of other racks' routers. */
+int source_read_passwords(struct source *source, struct cluster *cluster,
+	const struct node *self, struct arena *arena, struct err *err)
+{
+	if (cluster->topology != TOPOLOGY_NONE &&
+		read_password(source, &cluster->session, arena, err) < 0)
+		return -1;
+	for (size_t i = 0; i < cluster->n_peers; i++)
+		if (labels_match(&cluster->peers[i].node_selector, &self->labels) &&
+			read_password(source, &cluster->peers[i].session, arena, err) < 0)
+			return -1;
+	return 0;
+}
+
 void source_free(struct source *source)
 {
 	if (!source)

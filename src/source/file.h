@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "bird/fileset.h"
+#include "model/cluster.h"
 
 /* The folder of bird.d/ and bird-templates/; $ROOST_ETC for tests, else /etc/roost. */
 const char *source_etc_dir(void);
@@ -32,6 +33,13 @@ int source_read(const char *path, struct arena *arena, struct inputs *inputs, st
 int source_read_files(struct arena *arena, struct inputs *inputs, struct err *err);
 
 struct source;
+
+/* Reads the passwordFile of every session that `self` has into session.password.  Its
+ * folder is watched from before it is read, until the next source_watch(); `source`
+ * may be NULL.  No message quotes what is in it. */
+int source_read_passwords(struct source *source, struct cluster *cluster,
+	const struct node *self, struct arena *arena, struct err *err);
+
 typedef void source_fn(void *arg);
 /* `changed` may be called at any time after the first source_watch(). */
 struct source *source_new(struct event_base *base, const char *path, source_fn *changed, void *arg);

@@ -241,6 +241,21 @@ START_TEST(values_at_their_limits_are_taken)
 		"session: {holdTime: 65535, keepaliveTime: 21845}\n",
 		"session: {holdTime: 3, keepaliveTime: 1}\n",
 		"session: {gracefulRestart: {restartTime: 4095}}\n",
+		"session: {connectRetryTime: 1}\n",
+		"session: {connectRetryTime: 65535}\n",
+		"session: {bfd: {interval: 10, multiplier: 1}}\n",
+		"session: {bfd: {interval: 60000, multiplier: 255}}\n",
+		"session: {bfd: {}}\n",
+		"session: {longLivedGracefulRestart: {staleTime: 16777215}}\n",
+		"session: {longLivedGracefulRestart: {staleTime: 1, enabled: false}, "
+			"gracefulRestart: {enabled: false}}\n",
+		"session: {importLimit: 1}\n",
+		"session: {importLimit: {prefixes: 100000000, action: warn}}\n",
+		"session: {ttlSecurity: true}\n",
+		"session: {password: 1234}\n",
+		"session: {password: \"a;b'c #}\"}\n",
+		"session: {password: 12345678901234567890123456789012345678901234567890123456789012345678901234567890}\n",
+		"session: {passwordFile: /etc/roost/password}\n",
 		"cni: {mtu: 1280}\n",
 		"cni: {mtu: 65535}\n",
 		"cni: {mtu: auto}\n",
@@ -671,6 +686,105 @@ START_TEST(number_out_of_range_names_the_range)
 }
 END_TEST
 
+#define PEER(options) CLUSTER NODES "peers: [{name: a, address: 10.0.0.1, asNumber: 1" options "}]\n"
+
+START_TEST(options_of_a_session_are_checked)
+{
+	static const struct refusal rows[] = {
+		{CLUSTER NODES "session: {connectRetryTime: 0}\n",
+			"3:29: session.connectRetryTime: expected 1..65535, got \"0\""},
+		{CLUSTER NODES "session: {bfd: {interval: 9}}\n",
+			"3:27: session.bfd.interval: expected 10..60000, got \"9\""},
+		{CLUSTER NODES "session: {bfd: {multiplier: 256}}\n",
+			"3:29: session.bfd.multiplier: expected 1..255, got \"256\""},
+		{CLUSTER NODES "session: {bfd: {enabled: true}}\n",
+			"3:17: session.bfd.enabled: unknown key; known here: interval, multiplier"},
+		{CLUSTER NODES "session: {longLivedGracefulRestart: true}\n",
+			"3:37: session.longLivedGracefulRestart: expected a map, got \"true\""},
+		{CLUSTER NODES "session: {longLivedGracefulRestart: {staleTime: 16777216}}\n",
+			"3:49: session.longLivedGracefulRestart.staleTime: expected 1..16777215, got "
+			"\"16777216\""},
+		{CLUSTER NODES
+			"session: {longLivedGracefulRestart: {}, gracefulRestart: {enabled: false}}\n",
+			"3:10: session: longLivedGracefulRestart needs gracefulRestart (RFC 9494 section "
+			"4.1)"},
+		{CLUSTER NODES "session: {importLimit: 0}\n",
+			"3:24: session.importLimit: expected 1..100000000, got \"0\""},
+		{CLUSTER NODES "session: {importLimit: {action: warn}}\n",
+			"3:24: session.importLimit: prefixes is missing"},
+		{CLUSTER NODES "session: {importLimit: {prefixes: 1, action: restart}}\n",
+			"3:46: session.importLimit.action: expected block or warn, got \"restart\""},
+		{CLUSTER NODES "session: {ttlSecurity: 1}\n",
+			"3:24: session.ttlSecurity: expected true or false, got \"1\""},
+		{CLUSTER NODES "session: {passwordFile: password}\n",
+			"3:25: session.passwordFile: expected an absolute path of at most 100 characters, "
+			"got \"password\""},
+		{PEER(", password: x, passwordFile: /x"),
+			"3:9: peers[0]: password and passwordFile are both there: one is enough"},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(bad_password_is_refused_and_not_quoted)
+{
+	static const struct refusal rows[] = {
+		{CLUSTER NODES "session: {password: 'a\"b'}\n",
+			"3:21: session.password: expected a password of at most 80 printable ASCII "
+			"characters without \""},
+		{CLUSTER NODES "session: {password: \"a\\nb\"}\n",
+			"3:21: session.password: expected a password of at most 80 printable ASCII "
+			"characters without \""},
+		{CLUSTER NODES
+			"session: {password: 123456789012345678901234567890123456789012345678901234567890123456789012345678901}\n",
+			"3:21: session.password: expected a password of at most 80 printable ASCII "
+			"characters without \""},
+		{CLUSTER NODES "session: {password: [secret]}\n",
+			"3:21: session.password: expected a password, got a list"},
+		{CLUSTER NODES "session: {password: }\n",
+			"3:21: session.password: expected a password, got nothing"},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(peer_inherits_and_overrides_each_option)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	const struct cluster *cluster = decode(CLUSTER NODES
+		"session: {connectRetryTime: 7, bfd: {interval: 300, multiplier: 4}, password: mesh,\n"
+		"  longLivedGracefulRestart: {staleTime: 60}, importLimit: {prefixes: 9, action: warn},\n"
+		"  ttlSecurity: true}\n"
+		"peers:\n- {name: a, address: 10.0.0.1, asNumber: 1}\n"
+		"- {name: b, address: 10.0.0.2, asNumber: 1, connectRetryTime: 8, bfd: false,\n"
+		"   passwordFile: /b, longLivedGracefulRestart: {enabled: false}, importLimit: 10,\n"
+		"   ttlSecurity: false}\n"
+		"- {name: c, address: 10.0.0.3, asNumber: 1, password: '', bfd: {multiplier: 9}}\n",
+		&arena);
+	const struct session *a = &cluster->peers[0].session, *b = &cluster->peers[1].session,
+			     *c = &cluster->peers[2].session;
+
+	ck_assert_uint_eq(a->connect_retry_time, 7);
+	ck_assert(a->bfd && a->bfd_interval_ms == 300 && a->bfd_multiplier == 4);
+	ck_assert_str_eq(a->password, "mesh");
+	ck_assert(a->long_lived.enabled && a->long_lived.stale_time == 60);
+	ck_assert(a->import_limit.prefixes == 9 && a->import_limit.only_warn);
+	ck_assert(a->ttl_security);
+
+	ck_assert_uint_eq(b->connect_retry_time, 8);
+	ck_assert(!b->bfd && !b->long_lived.enabled && !b->ttl_security);
+	ck_assert_ptr_null(b->password);
+	ck_assert_str_eq(b->password_file, "/b");
+	ck_assert(b->import_limit.prefixes == 10 && !b->import_limit.only_warn);
+
+	ck_assert_ptr_null(c->password);
+	ck_assert_ptr_null(c->password_file);
+	ck_assert(c->bfd && c->bfd_interval_ms == 300 && c->bfd_multiplier == 9);
+}
+END_TEST
+
 START_TEST(keepalive_is_at_most_a_third_of_hold_time)
 {
 	static const struct refusal rows[] = {
@@ -745,10 +859,6 @@ START_TEST(feature_of_a_later_version_is_refused_where_its_lack_is_unsafe)
 	static const char na[] = "not available in roost " PACKAGE_VERSION;
 	static const struct refusal rows[] = {
 		{CLUSTER NODES "kubernetes: {}\n", "3:13: kubernetes: %s"},
-		{CLUSTER NODES "session: {passwordFile: /x}\n", "3:25: session.passwordFile: %s"},
-		{CLUSTER NODES "session: {password: x}\n", "3:21: session.password: %s"},
-		{CLUSTER NODES "peers: [{name: a, address: 10.0.0.1, asNumber: 1, passwordFile: /x}]\n",
-			"3:65: peers[0].passwordFile: %s"},
 		{CLUSTER NODES "peers: [{name: a, address: 10.0.0.1, asNumber: 1, export: [services]}]\n",
 			"3:60: peers[0].export[0]: %s"},
 		{CLUSTER "nodes: [{name: a, addresses: [10.0.0.1], reflector: true}]\n",
@@ -909,6 +1019,8 @@ END_TEST
 
 UNIT(decode, every_key_arrives_in_the_model, smallest_file_has_the_documented_defaults,
 	json_file_is_as_good, peer_inherits_the_session_written_behind_it,
+	options_of_a_session_are_checked, bad_password_is_refused_and_not_quoted,
+	peer_inherits_and_overrides_each_option,
 	hold_time_alone_moves_the_keepalive_time, order_of_nodes_and_peers_does_not_matter,
 	values_at_their_limits_are_taken, what_is_no_document_is_refused_by_its_place,
 	missing_parts_are_named, unknown_key_is_named_with_those_that_are_known,

@@ -281,6 +281,28 @@ START_TEST(missing_generation_is_an_error)
 }
 END_TEST
 
+START_TEST(file_with_a_password_is_not_for_everybody)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct rendered rendered = {.id = "0123456789abcdef"};
+	mode_t mask = umask(0022);
+	unsigned number;
+	struct stat st;
+	struct err err;
+
+	set_up();
+	fileset_add(&rendered.files, &arena, "bird.conf", "# nothing\n", 10);
+	fileset_add(&rendered.files, &arena, "sessions.conf", "\tpassword \"x\";\n", 15);
+	ck_assert_int_eq(generation_stage(dir, &rendered, &number, &err), 0);
+	ck_assert_int_eq(stat(in_dir("gen-1/sessions.conf"), &st), 0);
+	ck_assert_uint_eq(st.st_mode & 0777, 0640);
+	ck_assert_int_eq(stat(in_dir("gen-1/bird.conf"), &st), 0);
+	ck_assert_uint_eq(st.st_mode & 0777, 0644);
+	umask(mask);
+	tear_down();
+}
+END_TEST
+
 UNIT(generation, fresh_folder_gets_generation_nothing_so_that_bird_can_start,
 	init_keeps_what_is_there, bird_conf_includes_the_confirmed_one_by_a_relative_name,
 	staged_generation_is_whole_and_readable_by_bird,
@@ -288,4 +310,4 @@ UNIT(generation, fresh_folder_gets_generation_nothing_so_that_bird_can_start,
 	newest_are_kept, confirmed_one_is_kept_whatever_its_age,
 	half_written_generation_is_cleared_away,
 	rejected_generation_is_kept_with_its_reason_until_the_next, foreign_bird_conf_is_not_ours,
-	missing_generation_is_an_error)
+	missing_generation_is_an_error, file_with_a_password_is_not_for_everybody)

@@ -111,6 +111,10 @@ START_TEST(timers_addresses_and_as_numbers_restart)
 		{", keepaliveTime: 7", "keepalive time 7;"},
 		{", gracefulRestart: {enabled: false}", "graceful restart off;"},
 		{", gracefulRestart: {restartTime: 7}", "graceful restart time 7;"},
+		{", longLivedGracefulRestart: {}", "long lived graceful restart on;"},
+		{", connectRetryTime: 7", "connect retry time 7;"},
+		{", ttlSecurity: true", "ttl security on;"},
+		{", password: x", "password \"x\";"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -122,6 +126,8 @@ START_TEST(timers_addresses_and_as_numbers_restart)
 				rows[i].options),
 			arena_printf(&arena, "node2:v4 keep, tor:peer RESTART (%s)", rows[i].why));
 	}
+	assert_plan(TOR(", password: '}'"), TOR(", password: '}{'"),
+		"node2:v4 keep, tor:peer RESTART (password \"}{\";)");
 	assert_plan(TOR(""), TWO "peers: [{name: tor, address: 192.168.1.2, asNumber: 65000}]\n",
 		"node2:v4 keep, tor:peer RESTART (neighbor 192.168.1.2 as 65000;)");
 	assert_plan(TOR(""), TWO "peers: [{name: tor, address: 192.168.1.1, asNumber: 65001}]\n",
@@ -134,6 +140,10 @@ START_TEST(bfd_is_switched_on_without_a_restart_but_not_off)
 {
 	assert_plan(TOR(""), TOR(", bfd: true"), "node2:v4 keep, tor:peer keep (bfd on;)");
 	assert_plan(TOR(", bfd: true"), TOR(""), "node2:v4 keep, tor:peer RESTART (bfd on;)");
+	assert_plan(TOR(", bfd: true"), TOR(", bfd: {multiplier: 4}"),
+		"node2:v4 keep, tor:peer keep (bfd { multiplier 4; };)");
+	assert_plan(TOR(", bfd: {multiplier: 4}"), TOR(""),
+		"node2:v4 keep, tor:peer RESTART (bfd { multiplier 4; };)");
 }
 END_TEST
 

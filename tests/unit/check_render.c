@@ -276,6 +276,32 @@ START_TEST(session_options_stand_in_the_session)
 }
 END_TEST
 
+START_TEST(every_option_is_a_line_of_the_block)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct rendered node1 = render_node(decode(CLUSTER THREE
+		"session: {connectRetryTime: 7, bfd: {interval: 300, multiplier: 4}, password: \"a;b'\",\n"
+		"  longLivedGracefulRestart: {staleTime: 60}, importLimit: {prefixes: 9, action: warn},\n"
+		"  ttlSecurity: true}\n"
+		"peers: [{name: tor, address: 192.168.1.1, asNumber: 1, bfd: {multiplier: 9},\n"
+		"         importLimit: 10}]\n",
+		&arena), "node1", &arena);
+
+	assert_has(&node1, "sessions.conf",
+		"\tgraceful restart time 120;\n"
+		"\tlong lived graceful restart on;\n"
+		"\tlong lived stale time 60;\n"
+		"\tconnect retry time 7;\n"
+		"\tbfd { interval 300 ms; multiplier 4; };\n"
+		"\tttl security on;\n"
+		"\tpassword \"a;b'\";\n"
+		"\tipv4 {\n");
+	assert_has(&node1, "sessions.conf", "\t\timport limit 9 action warn;\n\t};\n");
+	assert_has(&node1, "sessions.conf", "\tbfd { interval 300 ms; multiplier 9; };\n");
+	assert_has(&node1, "sessions.conf", "\t\timport limit 10 action block;\n\t};\n");
+}
+END_TEST
+
 START_TEST(without_bfd_there_is_no_bfd_protocol)
 {
 	_cleanup_arena_ struct arena arena = {0};
@@ -492,6 +518,7 @@ UNIT(render, node_conf_says_who_we_are_and_announces_our_pod_cidrs, every_other_
 	families_are_sessions_of_their_own, family_without_pod_cidrs_has_no_sessions,
 	topology_none_leaves_only_the_peers, peer_speaks_to_the_nodes_its_selector_names,
 	import_and_export_of_a_peer, session_options_stand_in_the_session,
+	every_option_is_a_line_of_the_block,
 	without_bfd_there_is_no_bfd_protocol, node_with_its_own_as_says_so_on_both_ends,
 	router_id_without_ipv4_is_made_of_the_ipv6_address,
 	session_name_fits_a_bird_symbol_and_stays_unique,

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "model/decode.h"
 #include "source/file.h"
 #include "unit.h"
 
@@ -331,9 +332,125 @@ START_TEST(many_changes_are_one_call)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- passwords */
+
+/* A cluster whose `session` and whose one peer have a passwordFile each. */
+static struct cluster *with_passwords(const struct etc *etc, struct arena *arena)
+{
+	struct cluster *cluster;
+	struct err err;
+	const char *text = arena_printf(arena,
+		"cluster: {name: lab, asNumber: 64512, podCIDRs: [10.244.0.0/16]}\n"
+		"nodes:\n- {name: a, addresses: [10.0.0.1], labels: {rack: a}}\n"
+		"- {name: b, addresses: [10.0.0.2]}\n"
+		"session: {passwordFile: %s/secrets/mesh}\n"
+		"peers: [{name: tor, address: 10.0.0.9, asNumber: 1, nodeSelector: {rack: a},\n"
+		"         passwordFile: %s/secrets/tor}]\n",
+		etc->dir, etc->dir);
+
+	ck_assert_msg(decode_cluster("roost.yaml", text, strlen(text), arena, &cluster, &err) == 0,
+		"%s", err.msg);
+	return cluster;
+}
+
+static int read_passwords(struct etc *etc, struct cluster *cluster, const char *node,
+	struct err *err)
+{
+	static struct arena arena; /* kept: the passwords live in it */
+
+	return source_read_passwords(etc->source, cluster, cluster_find_node(cluster, node), &arena,
+		err);
+}
+
+START_TEST(password_is_one_line_without_its_end)
+{
+	static const char *const good[][2] = {{"abc", "abc"}, {"abc\n", "abc"}, {"abc\r\n", "abc"},
+		{" a b;c' ", " a b;c' "},
+		{"12345678901234567890123456789012345678901234567890123456789012345678901234567890\n",
+			"12345678901234567890123456789012345678901234567890123456789012345678901234567890"}};
+	static const char *const bad[] = {"", "\n", "a\nb\n", "a\"b", "a\tb", "\xc3\xa4",
+		"123456789012345678901234567890123456789012345678901234567890123456789012345678901"};
+	_cleanup_arena_ struct arena arena = {0};
+	struct cluster *cluster;
+	struct etc etc;
+	struct err err;
+
+	set_up(&etc);
+	make(&etc, "secrets");
+	put(&etc, "secrets/mesh", "m");
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		cluster = with_passwords(&etc, &arena);
+		put(&etc, "secrets/tor", good[i][0]);
+		ck_assert_msg(read_passwords(&etc, cluster, "a", &err) == 0, "%s", err.msg);
+		ck_assert_str_eq(cluster->session.password, "m");
+		ck_assert_str_eq(cluster->peers[0].session.password, good[i][1]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		cluster = with_passwords(&etc, &arena);
+		put(&etc, "secrets/tor", bad[i]);
+		ck_assert_int_eq(read_passwords(&etc, cluster, "a", &err), -1);
+		ck_assert_str_eq(err.msg,
+			arena_printf(&arena, "passwordFile: %s/secrets/tor: expected one line of 1 to 80 "
+					     "printable ASCII characters without \"", etc.dir));
+	}
+	tear_down(&etc);
+}
+END_TEST
+
+START_TEST(password_that_a_node_does_not_need_may_be_missing)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct cluster *cluster;
+	struct etc etc;
+	struct err err;
+
+	set_up(&etc);
+	cluster = with_passwords(&etc, &arena);
+	ck_assert_int_eq(read_passwords(&etc, cluster, "b", &err), -1);
+	ck_assert_str_eq(err.msg, arena_printf(&arena,
+		"passwordFile: %s/secrets/mesh: No such file or directory", etc.dir));
+	make(&etc, "secrets");
+	put(&etc, "secrets/mesh", "m");
+	ck_assert_int_eq(read_passwords(&etc, cluster, "b", &err), 0);
+	ck_assert_int_eq(read_passwords(&etc, cluster, "a", &err), -1);
+	cluster->topology = TOPOLOGY_NONE; /* then the mesh's is not needed */
+	ck_assert_int_eq(unlink(in_etc(&etc, "secrets/mesh")), 0);
+	ck_assert_int_eq(read_passwords(&etc, cluster, "b", &err), 0);
+	tear_down(&etc);
+}
+END_TEST
+
+START_TEST(password_file_is_watched_where_it_is)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct cluster *cluster;
+	struct etc etc;
+	struct err err;
+
+	set_up(&etc);
+	cluster = with_passwords(&etc, &arena);
+	watch(&etc);
+	ck_assert_int_eq(read_passwords(&etc, cluster, "b", &err), -1);
+	make(&etc, "secrets"); /* the folder it lacks */
+	ck_assert(seen(&etc));
+	watch(&etc);
+	ck_assert_int_eq(read_passwords(&etc, cluster, "b", &err), -1);
+	ck_assert(!seen(&etc));
+	put(&etc, "secrets/mesh", "m");
+	ck_assert(seen(&etc));
+	watch(&etc);
+	ck_assert_int_eq(read_passwords(&etc, cluster, "b", &err), 0);
+	ck_assert(!seen(&etc));
+	put(&etc, "secrets/mesh", "n");
+	ck_assert(seen(&etc));
+	tear_down(&etc);
+}
+END_TEST
+
 UNIT(source, everything_is_read, own_template_wins_over_the_shipped_one, what_is_missing_is_named,
 	reading_is_no_change, file_written_in_place_is_seen, file_renamed_over_the_old_one_is_seen,
 	file_that_went_and_came_is_seen, swap_of_a_config_map_is_seen,
 	file_behind_a_link_is_watched_where_it_is, snippets_and_templates_are_watched,
 	folder_that_is_not_there_yet_is_seen_to_appear, whole_etc_that_appears_later_is_seen,
-	many_changes_are_one_call)
+	many_changes_are_one_call, password_is_one_line_without_its_end,
+	password_that_a_node_does_not_need_may_be_missing, password_file_is_watched_where_it_is)
