@@ -64,46 +64,51 @@ static _Noreturn void fail(int status, const char *why)
 	_exit(status);
 }
 
-/* What libnftables prints; or ends the child with its complaint and `status`.  Not by
- * its own output buffer, which still has the old text after a command that prints
- * nothing. */
-static const char *run(struct nft_ctx *ctx, const char *commands, int status)
+/* 0, and what libnftables prints; or -1, and its complaint.  Not by its own output
+ * buffer, which still has the old text after a command that prints nothing. */
+static int run(struct nft_ctx *ctx, const char *commands, const char **text)
 {
-	char *text = NULL;
+	char *output = NULL;
 	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
+	FILE *out = open_memstream(&output, &len);
+	int rc;
 
 	if (!out)
-		fail(status, "out of memory");
+		fail(EXIT_FAILURE, "out of memory");
 	nft_ctx_set_output(ctx, out);
-	if (nft_run_cmd_from_buffer(ctx, commands) != 0)
-		fail(status, nft_ctx_get_error_buffer(ctx));
+	rc = nft_run_cmd_from_buffer(ctx, commands);
 	nft_ctx_set_output(ctx, stdout);
 	fclose(out);
-	return text; /* freed with the process */
+	*text = rc == 0 ? output : nft_ctx_get_error_buffer(ctx);
+	return rc == 0 ? 0 : -1; /* all of it is freed with the process */
 }
 
-/* The table as it is, "" when there is none. */
+/* The table as it is, "" when there is none.  To ask for this one table alone, and see
+ * by the complaint that it is not there, is one dump; `list tables` fetches the rules
+ * of everybody's. */
 static const char *list(struct nft_ctx *ctx, const char *name)
 {
-	_cleanup_buf_ struct buf line = {0}, command = {0};
-	const char *tables = run(ctx, "list tables", EXIT_FAILURE), *found;
+	_cleanup_buf_ struct buf command = {0}, absent = {0};
+	const char *text;
 
-	buf_printf(&line, "table %s\n", name);
-	found = strstr(tables, line.text);
-	if (!found || (found != tables && found[-1] != '\n'))
-		return "";
 	buf_printf(&command, "list table %s", name);
-	return run(ctx, command.text, EXIT_FAILURE);
+	buf_printf(&absent, "Error: %s", strerror(ENOENT));
+	if (run(ctx, command.text, &text) == 0)
+		return text;
+	if (strncmp(text, absent.text, absent.len) != 0)
+		fail(EXIT_FAILURE, text);
+	return "";
 }
 
 static void replace(struct nft_ctx *ctx, const struct nft_table *table)
 {
 	_cleanup_buf_ struct buf commands = {0};
+	const char *text;
 
 	buf_printf(&commands, "table %s\ndelete table %s\n%s", table->name, table->name,
 		table->want);
-	run(ctx, commands.text, ANSWER_REFUSED);
+	if (run(ctx, commands.text, &text) < 0)
+		fail(ANSWER_REFUSED, text);
 }
 
 static enum answer answer(const struct nft_table *table, bool write)

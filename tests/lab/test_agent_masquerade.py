@@ -242,6 +242,20 @@ def test_except_everything_of_a_family_takes_its_rule_and_sets_away(on):
     assert state(on.node("node1")) == "idle"
 
 
+def test_routed_pods_are_masqueraded_too(make_fresh_lab):
+    lab = make_fresh_lab(nodes=2, tor="bird", ipv6=True)
+    lab.write_config(lab.config(extra="cni: {mode: routed, masquerade: {enabled: true}}\n"))
+    for node in lab.nodes.values():
+        wait_until(lambda: "own4" in table(node) and '"routed"' in node.exec(
+            ["cat", "/run/roost/node.json"]).stdout, 20, f"{node.name} has read the file")
+    source, target = lab.add_pod("node1"), lab.add_pod("node2")
+    with Script(lab.outside_netns, SERVER) as outside, Script(target.netns, SERVER) as inside:
+        assert (outside.read(), inside.read()) == ("ready", "ready")
+        for family in FAMILIES:
+            assert seen_as(lab, source, OUTSIDE[family]) == lab.node("node1").addresses.address[family]
+            assert seen_as(lab, source, target.addresses[family]) == source.addresses[family]
+
+
 # -- the table -----------------------------------------------------------------
 
 def test_the_table_is_what_render_prints(on):
