@@ -20,7 +20,9 @@
  * after it took the lease, so five minutes later it is there or it will never be.
  *
  * There is no cool-down to configure: an address is used again when all others were
- * used after it, so it has rested for as long as is possible without refusing. */
+ * used after it, so it has rested for as long as is possible without refusing.  And to
+ * refuse would be worse: a full node could replace no pod, for the sake of a new owner
+ * who has to answer packets of old connections with a reset. */
 #ifndef ROOST_CNI_IPAM_H
 #define ROOST_CNI_IPAM_H
 

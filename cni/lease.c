@@ -58,16 +58,19 @@ static uint64_t checksum(const struct slot *slot)
 	typedef uint64_t __attribute__((may_alias)) word;
 	const word *words = (const word *)slot;
 	const uint64_t prime = UINT64_C(0x100000001b3);
-	uint64_t sums[4] = {1, 2, 3, 4};
+	/* Four variables and no array, which a compiler would keep in memory. */
+	uint64_t a = 1 ^ words[0], b = 2, c = 3, d = 4;
 
 	/* The first word is the sum itself; it is taken out again. */
-	sums[0] ^= words[0];
-	for (size_t i = 0; i < LEASE_SLOT_SIZE / 8; i += 4)
-		for (size_t k = 0; k < 4; k++)
-			sums[k] = (sums[k] ^ words[i + k]) * prime;
-	for (size_t k = 1; k < 4; k++)
-		sums[0] = (sums[0] ^ sums[k]) * prime;
-	return sums[0];
+	for (size_t i = 0; i < LEASE_SLOT_SIZE / 8; i += 4) {
+		a = (a ^ words[i]) * prime;
+		b = (b ^ words[i + 1]) * prime;
+		c = (c ^ words[i + 2]) * prime;
+		d = (d ^ words[i + 3]) * prime;
+	}
+	a = (a ^ b) * prime;
+	a = (a ^ c) * prime;
+	return (a ^ d) * prime;
 }
 
 static const struct slot *slot_at(const struct lease_store *store, size_t i)
@@ -102,6 +105,11 @@ static void slot_addr_get(const struct slot *slot, size_t i, struct addr *addr)
 {
 	addr->family = slot->addrs[i].family;
 	memcpy(addr->bytes, slot->addrs[i].bytes, sizeof(addr->bytes));
+}
+
+static unsigned __int128 slot_addr_number(const struct slot_addr *addr)
+{
+	return addr_bytes_number(addr->family, addr->bytes);
 }
 
 size_t lease_slot_offset(size_t slot)
@@ -229,10 +237,12 @@ size_t lease_find(
 /* What is known of one range's addresses, a bit each. */
 struct usage {
 	const struct range *range;
+	uint8_t family;
+	unsigned __int128 first; /* its first address as a number */
 	size_t size;
 	size_t gateways; /* in it: never given out, marked as held */
-	uint8_t *held;
-	uint8_t *seen; /* held now, or freed and remembered */
+	uint64_t *held;
+	uint64_t *seen; /* held now, or freed and remembered */
 };
 
 struct usage_set {
@@ -247,22 +257,38 @@ struct chooser {
 	struct usage_set sets[LEASE_ADDRS_MAX];
 	size_t spare;  /* a freed slot with no address of today's ranges, or LEASE_NONE */
 	size_t oldest; /* the slot freed first, or LEASE_NONE */
+	uint64_t oldest_ns;
 };
 
 /* Where an address is in a set. */
 struct place {
 	struct usage *usage; /* NULL: nowhere */
 	size_t index;
+	size_t slot; /* that remembers it, if that is known; else LEASE_NONE */
 };
 
-static bool bit_get(const uint8_t *bits, size_t i)
+static const struct place nowhere = {.slot = LEASE_NONE};
+
+static bool bit_get(const uint64_t *bits, size_t i)
 {
-	return bits[i / 8] >> (i % 8) & 1;
+	return bits[i / 64] >> (i % 64) & 1;
 }
 
-static void bit_set(uint8_t *bits, size_t i)
+static void bit_set(uint64_t *bits, size_t i)
 {
-	bits[i / 8] = (uint8_t)(bits[i / 8] | 1u << (i % 8));
+	bits[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+/* The first bit that is not set, or `count`. */
+static size_t bit_first_zero(const uint64_t *bits, size_t count)
+{
+	size_t i = 0;
+
+	while (i < count && bits[i / 64] == UINT64_MAX)
+		i += 64;
+	while (i < count && bit_get(bits, i))
+		i++;
+	return i < count ? i : count;
 }
 
 static void place_hold(struct place place)
@@ -284,31 +310,42 @@ static struct addr place_addr(struct place place)
 	return addr;
 }
 
-static struct place set_find(const struct usage_set *set, const struct addr *addr)
+static bool usage_has(
+	const struct usage *usage, uint8_t family, unsigned __int128 number, size_t *index)
 {
-	for (size_t i = 0; i < set->count; i++) {
-		size_t index = range_index(set->usage[i].range, addr);
+	/* An address before the first one wraps to a huge number. */
+	number -= usage->first;
+	*index = (size_t)number;
+	return usage->family == family && number < usage->size;
+}
 
-		if (index < set->usage[i].size)
-			return (struct place){&set->usage[i], index};
-	}
-	return (struct place){0};
+static struct place set_find(const struct usage_set *set, uint8_t family, unsigned __int128 number)
+{
+	size_t index;
+
+	for (size_t i = 0; i < set->count; i++)
+		if (usage_has(&set->usage[i], family, number, &index))
+			return (struct place){&set->usage[i], index, LEASE_NONE};
+	return nowhere;
 }
 
 static void usage_init(struct usage *usage, const struct range *range, struct arena *mem)
 {
 	usage->range = range;
+	usage->family = range->first.family;
+	usage->first = addr_number(&range->first);
 	usage->size = range_size(range);
-	usage->held = arena_alloc(mem, usage->size / 8 + 1);
-	usage->seen = arena_alloc(mem, usage->size / 8 + 1);
+	usage->held = arena_alloc(mem, (usage->size / 64 + 1) * sizeof(uint64_t));
+	usage->seen = arena_alloc(mem, (usage->size / 64 + 1) * sizeof(uint64_t));
 }
 
-static struct place chooser_find(const struct chooser *chooser, const struct addr *addr)
+static struct place chooser_find(
+	const struct chooser *chooser, uint8_t family, unsigned __int128 number)
 {
-	struct place place = {0};
+	struct place place = nowhere;
 
 	for (size_t i = 0; !place.usage && i < chooser->want->set_count; i++)
-		place = set_find(&chooser->sets[i], addr);
+		place = set_find(&chooser->sets[i], family, number);
 	return place;
 }
 
@@ -318,8 +355,9 @@ static void hold_gateways(struct chooser *chooser)
 {
 	for (size_t i = 0; i < chooser->want->set_count; i++)
 		for (size_t k = 0; k < chooser->sets[i].count; k++) {
-			const struct range *range = chooser->sets[i].usage[k].range;
-			struct place place = chooser_find(chooser, &range->gateway);
+			const struct addr *gateway = &chooser->sets[i].usage[k].range->gateway;
+			struct place place =
+				chooser_find(chooser, gateway->family, addr_number(gateway));
 
 			if (!place.usage || place_is_held(place))
 				continue;
@@ -342,37 +380,34 @@ static void chooser_init(struct chooser *chooser)
 	hold_gateways(chooser);
 }
 
-static void note_freed(struct chooser *chooser, size_t i, bool useful)
+static void note_freed(struct chooser *chooser, const struct slot *slot, size_t index, bool useful)
 {
 	if (!useful)
-		chooser->spare = i;
-	if (chooser->oldest == LEASE_NONE ||
-		slot_at(chooser->store, i)->time_ns <
-			slot_at(chooser->store, chooser->oldest)->time_ns)
-		chooser->oldest = i;
+		chooser->spare = index;
+	if (chooser->oldest != LEASE_NONE && slot->time_ns >= chooser->oldest_ns)
+		return;
+	chooser->oldest = index;
+	chooser->oldest_ns = slot->time_ns;
 }
 
-static void note_slot(struct chooser *chooser, size_t i)
+/* `index` is LEASE_NONE in another network's store: its slots are not ours to use. */
+static void note_slot(struct chooser *chooser, const struct slot *slot, size_t index)
 {
-	const struct slot *slot = slot_at(chooser->store, i);
 	bool useful = false;
 
 	for (size_t k = 0; k < slot->addr_count; k++) {
-		struct addr addr;
-		struct place place;
+		struct place place = chooser_find(
+			chooser, slot->addrs[k].family, slot_addr_number(&slot->addrs[k]));
 
-		slot_addr_get(slot, k, &addr);
-		place = chooser_find(chooser, &addr);
 		if (!place.usage)
 			continue;
 		useful = true;
+		bit_set(place.usage->seen, place.index);
 		if (slot->state == LEASE_HELD)
-			place_hold(place);
-		else
-			bit_set(place.usage->seen, place.index);
+			bit_set(place.usage->held, place.index);
 	}
-	if (slot->state == LEASE_FREED)
-		note_freed(chooser, i, useful);
+	if (slot->state == LEASE_FREED && index != LEASE_NONE)
+		note_freed(chooser, slot, index, useful);
 }
 
 static int already_held(const struct slot *slot, struct err *err)
@@ -403,46 +438,69 @@ static int note_slots(struct chooser *chooser, struct err *err)
 				i);
 		if (slot_is_of(slot, chooser->want->container, chooser->want->ifname))
 			return already_held(slot, err);
-		note_slot(chooser, i);
+		note_slot(chooser, slot, i);
 	}
 	return 0;
+}
+
+static void note_others(struct chooser *chooser)
+{
+	for (size_t i = 0; i < chooser->want->other_count; i++) {
+		const struct lease_store *other = &chooser->want->others[i];
+		size_t count = lease_slot_count(other);
+
+		for (size_t k = 0; k < count; k++)
+			if (slot_is_sound(slot_at(other, k)))
+				note_slot(chooser, slot_at(other, k), LEASE_NONE);
+	}
 }
 
 static struct place pick_never_used(const struct usage_set *set)
 {
 	for (size_t i = 0; i < set->count; i++) {
 		struct usage *usage = &set->usage[i];
+		size_t index = bit_first_zero(usage->seen, usage->size);
 
-		for (size_t k = 0; k < usage->size; k++)
-			if (!bit_get(usage->seen, k))
-				return (struct place){usage, k};
+		if (index < usage->size)
+			return (struct place){usage, index, LEASE_NONE};
 	}
-	return (struct place){0};
+	return nowhere;
+}
+
+/* A place that is better than the best one so far, in one store; *best_ns is when it was
+ * freed. */
+static void pick_freed_in(const struct lease_store *store, bool ours, const struct usage_set *set,
+	struct place *best, uint64_t *best_ns)
+{
+	size_t count = lease_slot_count(store);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct slot *slot = slot_at(store, i);
+
+		if (slot->state != LEASE_FREED || slot->time_ns >= *best_ns ||
+			(!ours && !slot_is_sound(slot)))
+			continue;
+		for (size_t k = 0; k < slot->addr_count; k++) {
+			struct place place = set_find(
+				set, slot->addrs[k].family, slot_addr_number(&slot->addrs[k]));
+
+			if (!place.usage || place_is_held(place))
+				continue;
+			*best = place;
+			best->slot = ours ? i : LEASE_NONE;
+			*best_ns = slot->time_ns;
+		}
+	}
 }
 
 static struct place pick_freed_first(const struct chooser *chooser, const struct usage_set *set)
 {
-	size_t count = lease_slot_count(chooser->store);
-	struct place best = {0};
-	uint64_t best_time = 0;
+	struct place best = nowhere;
+	uint64_t best_ns = UINT64_MAX;
 
-	for (size_t i = 0; i < count; i++) {
-		const struct slot *slot = slot_at(chooser->store, i);
-
-		if (slot->state != LEASE_FREED || (best.usage && slot->time_ns >= best_time))
-			continue;
-		for (size_t k = 0; k < slot->addr_count; k++) {
-			struct place place;
-			struct addr addr;
-
-			slot_addr_get(slot, k, &addr);
-			place = set_find(set, &addr);
-			if (!place.usage || place_is_held(place))
-				continue;
-			best = place;
-			best_time = slot->time_ns;
-		}
-	}
+	pick_freed_in(chooser->store, true, set, &best, &best_ns);
+	for (size_t i = 0; i < chooser->want->other_count; i++)
+		pick_freed_in(&chooser->want->others[i], false, set, &best, &best_ns);
 	return best;
 }
 
@@ -452,11 +510,11 @@ static struct place pick_freed_first(const struct chooser *chooser, const struct
  * neighbour's cache is ever wrong about either. */
 static struct place pick_pair(const struct usage_set *set, size_t range, size_t index)
 {
-	struct place place = {0};
+	struct place place = nowhere;
 
 	if (range < set->count && index < set->usage[range].size)
-		place = (struct place){&set->usage[range], index};
-	return place.usage && !place_is_held(place) ? place : (struct place){0};
+		place = (struct place){&set->usage[range], index, LEASE_NONE};
+	return place.usage && !place_is_held(place) ? place : nowhere;
 }
 
 static int used_up(const struct usage_set *set, struct err *err)
@@ -478,13 +536,13 @@ static int pick_requested(const struct chooser *chooser, struct place picked[], 
 {
 	for (size_t i = 0; i < chooser->want->requested_count; i++) {
 		const struct addr *addr = &chooser->want->requested[i];
-		struct place place = {0};
+		struct place place = nowhere;
 		char text[ADDR_TEXT_MAX];
 		size_t set;
 
 		addr_format(addr, text);
 		for (set = 0; !place.usage && set < chooser->want->set_count; set++)
-			place = set_find(&chooser->sets[set], addr);
+			place = set_find(&chooser->sets[set], addr->family, addr_number(addr));
 		if (!place.usage)
 			return err_set(
 				err, CNI_CONFIG, "requested address %s is in no range", text);
@@ -521,18 +579,23 @@ static int pick_all(const struct chooser *chooser, struct place picked[], struct
 	return 0;
 }
 
-static size_t find_freed(const struct lease_store *store, const struct addr *wanted)
+/* The slot that remembers an address.  One that was never used is in none, and then
+ * nobody has to look. */
+static size_t find_freed(const struct chooser *chooser, struct place picked)
 {
-	size_t count = lease_slot_count(store);
+	const struct addr wanted = place_addr(picked);
+	size_t count = lease_slot_count(chooser->store);
 
+	if (picked.slot != LEASE_NONE || !bit_get(picked.usage->seen, picked.index))
+		return picked.slot;
 	for (size_t i = 0; i < count; i++) {
-		const struct slot *slot = slot_at(store, i);
+		const struct slot *slot = slot_at(chooser->store, i);
 
 		for (size_t k = 0; slot->state == LEASE_FREED && k < slot->addr_count; k++) {
 			struct addr addr;
 
 			slot_addr_get(slot, k, &addr);
-			if (addr_cmp(&addr, wanted) == 0)
+			if (addr_cmp(&addr, &wanted) == 0)
 				return i;
 		}
 	}
@@ -542,11 +605,11 @@ static size_t find_freed(const struct lease_store *store, const struct addr *wan
 /* An address that was used goes back into the slot that remembers it; this bounds
  * the number of slots by the number of addresses of the first set. */
 static int pick_slot(
-	const struct chooser *chooser, const struct lease *chosen, size_t *slot, struct err *err)
+	const struct chooser *chooser, const struct place picked[], size_t *slot, struct err *err)
 {
 	size_t count = lease_slot_count(chooser->store);
 
-	*slot = chosen->addr_count ? find_freed(chooser->store, &chosen->addrs[0]) : LEASE_NONE;
+	*slot = chooser->want->set_count ? find_freed(chooser, picked[0]) : LEASE_NONE;
 	if (*slot == LEASE_NONE)
 		*slot = chooser->spare;
 	if (*slot == LEASE_NONE)
@@ -575,7 +638,10 @@ int lease_choose(const struct lease_store *store, const struct lease_want *want,
 	if (want->set_count > LEASE_ADDRS_MAX)
 		return err_set(err, CNI_CONFIG, "more than %d range sets", LEASE_ADDRS_MAX);
 	chooser_init(&chooser);
-	if (note_slots(&chooser, err) < 0 || pick_all(&chooser, picked, err) < 0)
+	if (note_slots(&chooser, err) < 0)
+		return -1;
+	note_others(&chooser);
+	if (pick_all(&chooser, picked, err) < 0)
 		return -1;
 	memset(chosen, 0, sizeof(*chosen));
 	chosen->state = LEASE_HELD;
@@ -584,7 +650,7 @@ int lease_choose(const struct lease_store *store, const struct lease_want *want,
 	snprintf(chosen->ifname, sizeof(chosen->ifname), "%s", want->ifname);
 	for (size_t i = 0; i < want->set_count; i++)
 		chosen->addrs[chosen->addr_count++] = place_addr(picked[i]);
-	return pick_slot(&chooser, chosen, slot, err);
+	return pick_slot(&chooser, picked, slot, err);
 }
 
 /* ---------------------------------------------------------------- reading */

@@ -110,6 +110,10 @@ struct lease_want {
 	const struct addr *requested; /* addresses asked for by name, each in one of the sets */
 	size_t requested_count;
 	bool foreign; /* for lease.foreign */
+	/* Stores of other networks, looked through already: what is held there is not free
+	 * here.  NULL: theirs and ours cannot meet. */
+	const struct lease_store *others;
+	size_t other_count;
 };
 
 /* Chooses addresses and the slot to keep them in (one behind the last: append).

@@ -1,26 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "range.h"
 
-#include <endian.h>
-#include <string.h>
-#include <sys/socket.h>
-
 #include "code.h"
-
-/* A number is what makes the index cheap: the store asks for it for every address
- * of every slot. */
-static unsigned __int128 addr_number(const struct addr *addr)
-{
-	uint32_t short_part;
-	uint64_t parts[2];
-
-	if (addr->family == AF_INET) {
-		memcpy(&short_part, addr->bytes, sizeof(short_part));
-		return be32toh(short_part);
-	}
-	memcpy(parts, addr->bytes, sizeof(parts));
-	return (unsigned __int128)be64toh(parts[0]) << 64 | be64toh(parts[1]);
-}
 
 /* First and last address that a host may have.  The first one is the network's
  * name (IPv4) or the routers' anycast address (RFC 4291, 2.6.1); only IPv4 has a

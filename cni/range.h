@@ -7,6 +7,10 @@
 #ifndef ROOST_CNI_RANGE_H
 #define ROOST_CNI_RANGE_H
 
+#include <endian.h>
+#include <string.h>
+#include <sys/socket.h>
+
 #include "base/err.h"
 #include "base/prefix.h"
 
@@ -24,6 +28,26 @@ struct range_set {
 	struct range *ranges;
 	size_t count;
 };
+
+/* An address as a number, which is what makes its place in a range cheap: the store
+ * asks for it for every address of every slot. */
+static inline unsigned __int128 addr_bytes_number(uint8_t family, const uint8_t *bytes)
+{
+	uint32_t short_part;
+	uint64_t parts[2];
+
+	if (family == AF_INET) {
+		memcpy(&short_part, bytes, sizeof(short_part));
+		return be32toh(short_part);
+	}
+	memcpy(parts, bytes, sizeof(parts));
+	return (unsigned __int128)be64toh(parts[0]) << 64 | be64toh(parts[1]);
+}
+
+static inline unsigned __int128 addr_number(const struct addr *addr)
+{
+	return addr_bytes_number(addr->family, addr->bytes);
+}
 
 /* Fills in what is not set (family 0) and checks the whole: first address
  * subnet + 1, last one the last that is no broadcast address, gateway subnet + 1.

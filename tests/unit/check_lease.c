@@ -68,6 +68,14 @@ static size_t set_count;
 static struct addr requested[4];
 static size_t requested_count;
 
+/* And another network's store. */
+static union {
+	uint64_t align;
+	unsigned char bytes[LEASE_SLOT_SIZE * 8];
+} other_memory;
+static struct lease_store others[1];
+static size_t other_count;
+
 static void use(const char *subnet, const char *first, const char *last)
 {
 	ranges[set_count] = R(subnet, first, last);
@@ -77,8 +85,14 @@ static void use(const char *subnet, const char *first, const char *last)
 
 static int take(const char *container, struct lease *lease, struct err *err)
 {
-	const struct lease_want want = {
-		container, "eth0", sets, set_count, requested, requested_count, false};
+	const struct lease_want want = {.container = container,
+		.ifname = "eth0",
+		.sets = sets,
+		.set_count = set_count,
+		.requested = requested,
+		.requested_count = requested_count,
+		.others = others,
+		.other_count = other_count};
 	size_t slot;
 
 	if (lease_choose(&store, &want, lease, &slot, err) < 0)
@@ -287,6 +301,66 @@ START_TEST(then_the_one_freed_first_is_used_again_first)
 }
 END_TEST
 
+/* There is no time that an address has to rest: with all others in use it is given at
+ * once, else only after all that were freed before it, however long ago. */
+START_TEST(what_was_just_freed_is_given_when_nothing_else_is_left_and_no_sooner)
+{
+	start();
+	use("10.0.0.0/29", NULL, NULL); /* .2 to .6 */
+	for (int i = 2; i <= 6; i++)
+		taken((const char[]){'c', (char)('0' + i), 0});
+	clock_ns = UINT64_C(3600) * 1000000000;
+	give_back("c3");
+	clock_ns += UINT64_C(3600) * 1000000000;
+	give_back("c5");
+	ck_assert_str_eq(taken("d1"), "10.0.0.3");
+	give_back("d1");
+	ck_assert_str_eq(taken("d2"), "10.0.0.5");
+	ck_assert_str_eq(taken("d3"), "10.0.0.3"); /* freed a nanosecond ago */
+	refusal("d4", CNI_TRY_LATER);
+}
+END_TEST
+
+static void other_holds(
+	const char *container, const char *addr, enum lease_state state, uint64_t time_ns)
+{
+	struct lease lease = {
+		.state = state, .ifname = "eth0", .time_ns = time_ns, .addr_count = 1};
+
+	snprintf(lease.container, sizeof(lease.container), "%s", container);
+	lease.addrs[0] = A(addr);
+	if (other_count == 0) {
+		lease_header_write(BOOT, 0, other_memory.bytes);
+		others[0] = (struct lease_store){other_memory.bytes, LEASE_SLOT_SIZE};
+		other_count = 1;
+	}
+	lease_encode(&lease, other_memory.bytes + others[0].size);
+	others[0].size += LEASE_SLOT_SIZE;
+}
+
+START_TEST(what_another_network_holds_is_not_given_and_what_it_freed_rests)
+{
+	start();
+	use("10.0.0.0/29", NULL, NULL); /* .2 to .6 */
+	other_holds("c1", "10.0.0.2", LEASE_HELD, 1);
+	other_holds("x", "10.0.0.4", LEASE_FREED, 1);
+	other_holds("y", "10.0.0.3", LEASE_FREED, 5);
+	other_holds("z", "192.0.2.1", LEASE_HELD, 5);
+	ck_assert_str_eq(taken("c1"), "10.0.0.5"); /* c1 is another one's, too */
+	ck_assert_str_eq(taken("c2"), "10.0.0.6");
+	clock_ns = 3;
+	give_back("c1");
+	ck_assert_str_eq(taken("c3"), "10.0.0.4");
+	ck_assert_str_eq(taken("c4"), "10.0.0.5");
+	ck_assert_str_eq(taken("c5"), "10.0.0.3");
+	refusal("c6", CNI_TRY_LATER);
+	requested[0] = A("10.0.0.2");
+	requested_count = 1;
+	ck_assert_str_eq(refusal("c6", CNI_TRY_LATER), "requested address 10.0.0.2 is in use");
+	ck_assert_uint_eq(lease_slot_count(&store), 4);
+}
+END_TEST
+
 START_TEST(network_broadcast_and_gateway_are_never_given)
 {
 	start();
@@ -392,7 +466,8 @@ END_TEST
 
 START_TEST(one_attachment_holds_one_lease)
 {
-	struct lease_want want = {"c1", "net1", sets, 1, NULL, 0, false};
+	struct lease_want want = {
+		.container = "c1", .ifname = "net1", .sets = sets, .set_count = 1};
 	struct lease lease;
 	struct err err;
 	size_t slot;
@@ -657,10 +732,12 @@ UNIT(lease, a_lease_comes_back_as_it_was_written, any_flipped_bit_makes_a_lease_
 	any_flipped_bit_of_the_header_is_damage_and_no_reboot,
 	a_store_cut_off_anywhere_is_damaged_or_whole,
 	addresses_never_used_are_given_first_and_lowest_first,
-	then_the_one_freed_first_is_used_again_first, network_broadcast_and_gateway_are_never_given,
-	a_full_24_says_253, a_pair_keeps_its_number_in_both_families,
-	a_pair_is_taken_whole_or_not_at_all, a_second_range_extends_the_first,
-	ranges_of_one_subnet_never_give_each_others_gateway,
+	then_the_one_freed_first_is_used_again_first,
+	what_was_just_freed_is_given_when_nothing_else_is_left_and_no_sooner,
+	what_another_network_holds_is_not_given_and_what_it_freed_rests,
+	network_broadcast_and_gateway_are_never_given, a_full_24_says_253,
+	a_pair_keeps_its_number_in_both_families, a_pair_is_taken_whole_or_not_at_all,
+	a_second_range_extends_the_first, ranges_of_one_subnet_never_give_each_others_gateway,
 	rangeStart_and_rangeEnd_bound_what_is_given, one_attachment_holds_one_lease,
 	a_requested_address_is_given_when_it_is_free,
 	only_the_first_65536_addresses_of_a_range_are_used,
