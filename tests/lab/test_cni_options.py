@@ -75,6 +75,19 @@ def test_input_may_come_in_small_pieces(host, piece):
     assert reply.json["ips"][0]["address"] == "10.244.1.2/24"
 
 
+def test_stdin_that_cannot_be_read_is_an_error(host):
+    folder = os.open("/", os.O_RDONLY)
+    try:
+        process = subprocess.Popen([host.plugin], stdin=folder, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env={
+            "CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/x",
+            "CNI_IFNAME": "eth0"})
+        reply = host.finish(process)
+    finally:
+        os.close(folder)
+    assert reply.error == IO and "stdin" in reply.json["msg"]
+
+
 def test_gc_with_ten_thousand_valid_attachments(host):
     host.add("c1")
     host.add("c2")
