@@ -53,7 +53,8 @@ static bool is_held(const struct lease_store *store, const struct addr *addr)
 static int choose(
 	const struct lease_store *store, const char *name, struct lease *lease, size_t *slot)
 {
-	const struct lease_want want = {name, "eth0", sets, 2, NULL, 0, false};
+	const struct lease_want want = {
+		.container = name, .ifname = "eth0", .sets = sets, .set_count = 2};
 	struct err err;
 
 	if (lease_choose(store, &want, lease, slot, &err) < 0) {
