@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ipam.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -22,6 +23,7 @@
 #define FILE_NAME "leases"
 #define NEW_NAME FILE_NAME ".new"
 #define DAMAGED_NAME FILE_NAME ".damaged"
+#define NODE_NAME ".node"			    /* no network can be called so */
 #define GONE_AFTER_NS (UINT64_C(300) * 1000000000u) /* five minutes without a link */
 
 /* A store whose lock is ours.  It is mapped, not read: a store of thousands of
@@ -36,6 +38,15 @@ struct ipam {
 	size_t mapped_size;
 	struct buf image; /* what is looked at instead of the file, once there is one */
 	struct lease_store store;
+
+	/* Those who share the node's subnets with it: see ipam_place.shared. */
+	int node_fd;	      /* the lock of them all, -1: nobody changes anything */
+	struct ipam_place at; /* what `place` of one of the others is */
+	struct arena mem;     /* for the rest */
+	struct ipam **others;
+	size_t other_count;
+	struct lease_store *other_stores;
+	bool unlocked;
 };
 
 static void ipam_close(struct ipam *ipam)
@@ -43,12 +54,16 @@ static void ipam_close(struct ipam *ipam)
 	if (ipam->mapped)
 		munmap(ipam->mapped, ipam->mapped_size);
 	buf_free(&ipam->image);
+	for (size_t i = 0; i < ipam->other_count; i++)
+		ipam_close(ipam->others[i]);
+	arena_free(&ipam->mem);
 	cleanup_close(&ipam->fd);
 	cleanup_close(&ipam->dir_fd); /* this is the unlock */
+	cleanup_close(&ipam->node_fd);
 }
 
 #define _cleanup_ipam_ __attribute__((cleanup(ipam_close)))
-#define IPAM_OF(at) ((struct ipam){.place = (at), .dir_fd = -1, .fd = -1})
+#define IPAM_OF(at) ((struct ipam){.place = (at), .dir_fd = -1, .fd = -1, .node_fd = -1})
 
 static int io_error(const struct ipam *ipam, const char *what, struct err *err)
 {
@@ -59,9 +74,12 @@ static int io_error(const struct ipam *ipam, const char *what, struct err *err)
 
 static int read_boot_id(struct ipam *ipam, struct err *err)
 {
-	_cleanup_close_ int fd = open(LEASE_BOOT_ID_FILE, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = -1;
 	ssize_t n;
 
+	if (*ipam->boot_id)
+		return 0;
+	fd = open(LEASE_BOOT_ID_FILE, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, ipam->boot_id, sizeof(ipam->boot_id) - 1);
 	if (n == LEASE_BOOT_ID_SIZE - 1)
 		return 0;
@@ -70,35 +88,61 @@ static int read_boot_id(struct ipam *ipam, struct err *err)
 	return -1;
 }
 
+#define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+
+static int make_dirs(const char *path, struct err *err)
+{
+	umask(022);
+	if (file_mkdirs(path, 0755, err) == 0)
+		return 0;
+	err->code = CNI_IO;
+	return err_wrap(err, "lease store");
+}
+
 /* Leaves dir_fd at -1 when there is no such folder and it is not to be made. */
 static int open_dir(struct ipam *ipam, bool create, struct err *err)
 {
-	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
-
-	ipam->dir_fd = open(ipam->dir, flags);
+	ipam->dir_fd = open(ipam->dir, DIR_FLAGS);
 	if (ipam->dir_fd >= 0 || (errno == ENOENT && !create))
 		return 0;
 	if (errno != ENOENT)
 		return io_error(ipam, "opening", err);
-	umask(022);
-	if (file_mkdirs(ipam->dir, 0755, err) < 0) {
-		err->code = CNI_IO;
-		return err_wrap(err, "lease store");
-	}
-	ipam->dir_fd = open(ipam->dir, flags);
+	if (make_dirs(ipam->dir, err) < 0)
+		return -1;
+	ipam->dir_fd = open(ipam->dir, DIR_FLAGS);
 	if (ipam->dir_fd < 0 || fchmod(ipam->dir_fd, 0711) < 0)
 		return io_error(ipam, "creating", err);
 	return 0;
 }
 
-static int lock_dir(struct ipam *ipam, struct err *err)
+static int lock(const struct ipam *ipam, int fd, struct err *err)
 {
-	if (flock(ipam->dir_fd, LOCK_EX) == 0)
+	if (flock(fd, LOCK_EX) == 0)
 		return 0;
 	if (errno == EINTR) /* only SIGALRM has a handler: our time is over */
 		return err_set(err, CNI_TRY_LATER,
 			"lease store %s: its lock is held by another process", ipam->dir);
 	return io_error(ipam, "locking", err);
+}
+
+/* Before any other lock, so that nobody waits for somebody who waits for him. */
+static int lock_node(struct ipam *ipam, struct err *err)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/" NODE_NAME, ipam->place->data_dir) >=
+		(int)sizeof(path))
+		return err_set(err, CNI_CONFIG, "ipam.dataDir: path too long");
+	ipam->node_fd = open(path, DIR_FLAGS);
+	if (ipam->node_fd < 0 && errno == ENOENT) {
+		if (make_dirs(ipam->place->data_dir, err) < 0)
+			return -1;
+		if (mkdir(path, 0700) < 0 && errno != EEXIST)
+			return io_error(ipam, "creating " NODE_NAME, err);
+		ipam->node_fd = open(path, DIR_FLAGS);
+	}
+	return ipam->node_fd < 0 ? io_error(ipam, "opening " NODE_NAME, err)
+				 : lock(ipam, ipam->node_fd, err);
 }
 
 static int open_file(struct ipam *ipam, struct err *err)
@@ -121,8 +165,7 @@ static int map_file(struct ipam *ipam, struct err *err)
 	if (st.st_size == 0)
 		return 0;
 	ipam->mapped_size = (size_t)(st.st_size > max ? max + 1 : st.st_size);
-	ipam->mapped =
-		mmap(NULL, ipam->mapped_size, PROT_READ, MAP_SHARED | MAP_POPULATE, ipam->fd, 0);
+	ipam->mapped = mmap(NULL, ipam->mapped_size, PROT_READ, MAP_SHARED, ipam->fd, 0);
 	if (ipam->mapped == MAP_FAILED) {
 		ipam->mapped = NULL;
 		return io_error(ipam, "mmap", err);
@@ -461,11 +504,12 @@ static int ipam_open(struct ipam *ipam, bool create, enum cause *cause, struct e
 	if (snprintf(ipam->dir, sizeof(ipam->dir), "%s/%s", ipam->place->data_dir,
 		    ipam->place->network) >= (int)sizeof(ipam->dir))
 		return err_set(err, CNI_CONFIG, "ipam.dataDir: path too long");
-	if (open_dir(ipam, create, err) < 0 || read_boot_id(ipam, err) < 0)
+	if ((create && ipam->place->shared && lock_node(ipam, err) < 0) ||
+		open_dir(ipam, create, err) < 0 || read_boot_id(ipam, err) < 0)
 		return -1;
 	if (ipam->dir_fd < 0)
 		return 0;
-	if (lock_dir(ipam, err) < 0 || open_file(ipam, err) < 0)
+	if ((!ipam->unlocked && lock(ipam, ipam->dir_fd, err) < 0) || open_file(ipam, err) < 0)
 		return -1;
 	if (ipam->fd < 0)
 		return 0;
@@ -489,26 +533,157 @@ static int ipam_open(struct ipam *ipam, bool create, enum cause *cause, struct e
 	return 0;
 }
 
-/* lease_choose(), with a second try behind each thing that can be mended. */
+static bool has_damage(const struct lease_store *store)
+{
+	struct lease lease;
+	size_t slots = lease_slot_count(store);
+
+	for (size_t i = 0; i < slots; i++)
+		if (!lease_decode(store, i, &lease))
+			return true;
+	return false;
+}
+
+/* ---------------------------------------------------------------- the other networks */
+
+static struct ipam *new_other(struct ipam *ipam, const char *network)
+{
+	struct ipam *other = arena_alloc(&ipam->mem, sizeof(*other));
+
+	*other = IPAM_OF(&other->at);
+	other->at = (struct ipam_place){
+		.data_dir = ipam->place->data_dir,
+		.network = arena_strdup(&ipam->mem, network),
+		.import_dir = arena_printf(&ipam->mem, IMPORT_DIR "/%s", network),
+		.links = ipam->place->links,
+	};
+	other->unlocked = ipam->node_fd < 0;
+	memcpy(other->boot_id, ipam->boot_id, sizeof(other->boot_id));
+	*ARENA_PUSH(&ipam->mem, ipam->others, &ipam->other_count) = other;
+	return other;
+}
+
+/* A damaged one is left for its own network to mend; what it would become counts. */
+static int open_other(struct ipam *ipam, const char *network, struct err *err)
+{
+	struct ipam *other = new_other(ipam, network);
+	enum cause cause;
+
+	if (ipam_open(other, false, &cause, err) < 0)
+		return -1;
+	if (cause == CAUSE_NONE && has_damage(&other->store)) {
+		cause = CAUSE_DAMAGED;
+		err_set(err, CNI_IO, "lease store %s: " FILE_NAME " is damaged", other->dir);
+	}
+	return cause == CAUSE_DAMAGED ? renew(other, cause, false, err) : 0;
+}
+
+/* A folder that no network can have its name from is none; nor is a file. */
+static bool may_be_network(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.' && (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN);
+}
+
+static int open_others(struct ipam *ipam, struct err *err)
+{
+	DIR *stream = opendir(ipam->place->data_dir);
+	struct dirent *entry;
+	int failed = 0;
+
+	if (!stream)
+		return errno == ENOENT ? 0 : io_error(ipam, "looking for other networks", err);
+	while (!failed && (errno = 0, entry = readdir(stream)))
+		if (may_be_network(entry) && strcmp(entry->d_name, ipam->place->network) != 0)
+			failed = open_other(ipam, entry->d_name, err);
+	if (!failed && errno)
+		failed = io_error(ipam, "looking for other networks", err);
+	closedir(stream);
+	ipam->other_stores =
+		arena_alloc(&ipam->mem, (ipam->other_count + 1) * sizeof(*ipam->other_stores));
+	return failed;
+}
+
+/* When our own store was lost, others' may have been lost with it, and nobody would
+ * know of their pods until they come back themselves. */
+static int revive_others(struct ipam *ipam, struct err *err)
+{
+	const char **networks;
+	size_t count;
+
+	if (!ipam->place->links)
+		return 0;
+	if (links_networks(ipam->place->links, &ipam->mem, &networks, &count, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		struct ipam *other;
+		enum cause cause;
+		int failed;
+
+		if (strcmp(networks[i], ipam->place->network) == 0)
+			continue;
+		other = new_other(ipam, networks[i]);
+		failed = ipam_open(other, true, &cause, err) < 0 ||
+			 (cause == CAUSE_MISSING && renew(other, cause, true, err) < 0);
+		ipam_close(other);
+		ipam->other_count--; /* it is opened with all the others */
+		if (failed)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---------------------------------------------------------------- taking */
+
+static int choose_once(struct ipam *ipam, const struct lease_want *want, struct lease *lease,
+	size_t *slot, struct err *err)
+{
+	struct lease_want all = *want;
+
+	for (size_t i = 0; i < ipam->other_count; i++)
+		ipam->other_stores[i] = ipam->others[i]->store;
+	all.others = ipam->other_stores;
+	all.other_count = ipam->other_count;
+	return lease_choose(&ipam->store, &all, lease, slot, err);
+}
+
+static int reclaim_all(struct ipam *ipam, bool keep, size_t *reclaimed, struct err *err)
+{
+	if (reclaim(ipam, keep, reclaimed, err) < 0)
+		return -1;
+	for (size_t i = 0; i < ipam->other_count; i++) {
+		struct ipam *other = ipam->others[i];
+		size_t more;
+
+		/* An image of one is of a store that has yet to be mended. */
+		if (other->image.len || !lease_slot_count(&other->store))
+			continue;
+		if (reclaim(other, keep, &more, err) < 0)
+			return -1;
+		*reclaimed += more;
+	}
+	return 0;
+}
+
+/* choose_once(), with a second try behind each thing that can be mended. */
 static int choose(struct ipam *ipam, const struct lease_want *want, bool keep, struct lease *lease,
 	size_t *slot, struct err *err)
 {
 	size_t reclaimed;
 	struct err full;
 
-	if (lease_choose(&ipam->store, want, lease, slot, err) == 0)
+	if (choose_once(ipam, want, lease, slot, err) == 0)
 		return 0;
 	if (err->code == CNI_IO) {
 		err_wrap(err, "%s/" FILE_NAME, ipam->dir);
 		if (renew(ipam, CAUSE_DAMAGED, keep, err) < 0)
 			return -1;
-		if (lease_choose(&ipam->store, want, lease, slot, err) == 0)
+		if (choose_once(ipam, want, lease, slot, err) == 0)
 			return 0;
 	}
 	if (err->code != CNI_TRY_LATER || !ipam->place->links)
 		return -1;
 	full = *err;
-	if (reclaim(ipam, keep, &reclaimed, err) < 0)
+	if (reclaim_all(ipam, keep, &reclaimed, err) < 0)
 		return -1;
 	if (reclaimed && keep)
 		fprintf(stderr,
@@ -516,7 +691,7 @@ static int choose(struct ipam *ipam, const struct lease_want *want, bool keep, s
 			"gone\n",
 			ipam->dir, full.msg, reclaimed);
 	*err = full;
-	return reclaimed ? lease_choose(&ipam->store, want, lease, slot, err) : -1;
+	return reclaimed ? choose_once(ipam, want, lease, slot, err) : -1;
 }
 
 int ipam_acquire(const struct ipam_place *place, const struct lease_want *want, struct lease *lease,
@@ -527,7 +702,9 @@ int ipam_acquire(const struct ipam_place *place, const struct lease_want *want, 
 	size_t slot;
 
 	if (ipam_open(&ipam, true, &cause, err) < 0 ||
+		(cause != CAUSE_NONE && place->shared && revive_others(&ipam, err) < 0) ||
 		(cause != CAUSE_NONE && renew(&ipam, cause, true, err) < 0) ||
+		(place->shared && open_others(&ipam, err) < 0) ||
 		choose(&ipam, want, true, lease, &slot, err) < 0)
 		return -1;
 	lease->time_ns = now_since_boot_ns();
@@ -637,20 +814,10 @@ int ipam_probe(const struct ipam_place *place, const struct lease_want *want, st
 
 	if (ipam_open(&ipam, false, &cause, err) < 0 ||
 		(cause != CAUSE_NONE && renew(&ipam, cause, false, err) < 0) ||
+		(place->shared && open_others(&ipam, err) < 0) ||
 		choose(&ipam, want, false, &lease, &slot, err) < 0)
 		return -1;
 	return probe_dir(ipam.dir, err);
-}
-
-static bool has_damage(const struct lease_store *store)
-{
-	struct lease lease;
-	size_t slots = lease_slot_count(store);
-
-	for (size_t i = 0; i < slots; i++)
-		if (!lease_decode(store, i, &lease))
-			return true;
-	return false;
 }
 
 int ipam_list(const struct ipam_place *place, struct arena *mem, struct lease **leases,

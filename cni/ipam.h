@@ -30,6 +30,15 @@
 
 struct netlink;
 
+/* Networks that take from the node's podCIDRs could give one address to two pods, each by
+ * its own store.  So one that does looks through the stores of all networks beside it and
+ * takes what is held there for held.  The lock of <dataDir>/.node keeps two of them from
+ * looking at the same time; it is taken before the locks of the stores, and only here is
+ * there more than one of these.  One store for them all was refused: a lease would have to
+ * tell its network, and a network that is given ranges of its own would change stores with
+ * its pods running.  So was a first network that keeps the subnets for itself: then a
+ * network could not get another name before its last pod is gone. */
+
 /* Which store, and what it is made from. */
 struct ipam_place {
 	const char *data_dir;
@@ -37,6 +46,8 @@ struct ipam_place {
 	const char *import_dir; /* host-local's folder; "": none */
 	struct netlink *links;	/* NULL: this network has no links of ours; then a damaged
 				   store is CNI_IO, and nobody is ever taken for gone */
+	bool shared;		/* the subnets are the node's, and what any network of data_dir
+				   holds of them is taken */
 };
 
 /* Takes addresses.  Codes as lease_choose() has them, CNI_IO, and CNI_TRY_LATER

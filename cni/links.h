@@ -18,4 +18,8 @@
 int links_list(struct netlink *netlink, const char *network, struct arena *mem,
 	struct lease **leases, size_t *count, struct err *err);
 
+/* The names of all networks that have attachments, in no order, each once. */
+int links_networks(struct netlink *netlink, struct arena *mem, const char ***networks,
+	size_t *count, struct err *err);
+
 #endif

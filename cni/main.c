@@ -42,8 +42,9 @@ struct call {
 	struct buf in;	/* stdin, as a delegate gets it */
 	struct buf out; /* for stdout, written once at the end */
 	struct delegate delegate;
-	json_t *answer; /* what it said */
-	bool own_netns; /* CNI_NETNS_OVERRIDE */
+	json_t *answer;	   /* what it said */
+	bool own_netns;	   /* CNI_NETNS_OVERRIDE */
+	bool node_subnets; /* the addresses are out of node.json's podCIDRs */
 };
 
 /* ---------------------------------------------------------------- the deadline */
@@ -110,6 +111,7 @@ static int add_node_file(struct call *call, struct err *err)
 	struct cni_request *request = &call->request;
 	_cleanup_buf_ struct buf text = {0};
 
+	call->node_subnets = cni_request_needs_node(request);
 	if (!cni_request_wants_node(request))
 		return 0;
 	if (file_read(request->node_file, NODE_FILE_MAX, &text, err) == 0)
@@ -161,6 +163,14 @@ static struct ipam_place place_of(const struct cni_request *request, struct netl
 		.import_dir = request->import_dir,
 		.links = request->ipam_only ? NULL : netlink,
 	};
+}
+
+static struct ipam_place place_to_take_from(const struct call *call, struct netlink *netlink)
+{
+	struct ipam_place place = place_of(&call->request, netlink);
+
+	place.shared = call->node_subnets;
+	return place;
 }
 
 static int release(const struct cni_request *request, struct netlink *netlink,
@@ -258,7 +268,7 @@ static int add_with_lease(
 	struct call *call, struct netlink *netlink, int netns, struct plan *plan, struct err *err)
 {
 	const struct cni_request *request = &call->request;
-	const struct ipam_place place = place_of(request, netlink);
+	const struct ipam_place place = place_to_take_from(call, netlink);
 	struct lease_want want = plan_lease(request);
 	struct lease lease;
 
@@ -295,7 +305,7 @@ static int add_lease_only(struct call *call, struct err *err)
 	const struct cni_request *request = &call->request;
 	struct lease_want want = plan_lease(request);
 	const struct plan no_plan = {0};
-	const struct ipam_place place = place_of(request, &none);
+	const struct ipam_place place = place_to_take_from(call, &none);
 	struct cni_result result;
 	struct lease lease;
 
@@ -484,7 +494,7 @@ static int cmd_gc(struct call *call, struct err *err)
 
 static int would_add(struct call *call, struct netlink *netlink, struct err *err)
 {
-	const struct ipam_place place = place_of(&call->request, netlink);
+	const struct ipam_place place = place_to_take_from(call, netlink);
 	struct lease_want want = plan_lease(&call->request);
 	_cleanup_buf_ struct buf ignored = {0};
 

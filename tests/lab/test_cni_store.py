@@ -12,12 +12,9 @@ import struct
 import pytest
 
 from cniharness import Host, find_plugin, is_sanitized
+from leasefile import SLOT, header_sum, slot_sum
 
 IO, CONFIG, TRY_LATER, UNAVAILABLE, EXISTS, DIFFERS = 5, 7, 11, 50, 100, 102
-
-SLOT = 256
-MASK = (1 << 64) - 1
-PRIME = 0x100000001b3
 
 
 @pytest.fixture
@@ -51,24 +48,14 @@ def damage(host, offset, data):
 def with_header(data, offset, field):
     """The store with a field of its header changed, by somebody who knows the checksum."""
     header = data[:offset] + field + data[offset + len(field):SLOT - 8]
-    total = 0xcbf29ce484222325
-    for byte in header:
-        total = (total ^ byte) * PRIME & MASK
-    return header + struct.pack("=Q", total) + data[SLOT:]
+    return header + header_sum(header) + data[SLOT:]
 
 
 def with_time(data, index, time_ns):
     """The store with another time in one slot."""
     at = SLOT * (index + 1)
-    slot = data[at + 8:at + SLOT - 8] + struct.pack("=Q", time_ns)
-    words = (0,) + struct.unpack("=31Q", slot)
-    sums = [1, 2, 3, 4]
-    for i in range(0, 32, 4):
-        for k in range(4):
-            sums[k] = (sums[k] ^ words[i + k]) * PRIME & MASK
-    for k in range(1, 4):
-        sums[0] = (sums[0] ^ sums[k]) * PRIME & MASK
-    return data[:at] + struct.pack("=Q", sums[0]) + slot + data[at + SLOT:]
+    body = data[at + 8:at + SLOT - 8] + struct.pack("=Q", time_ns)
+    return data[:at] + slot_sum(body) + body + data[at + SLOT:]
 
 
 def age(host, *containers):
