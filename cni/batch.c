@@ -121,6 +121,8 @@ static void link_read(struct nlmsghdr *header, struct link *link)
 		link->operstate = nla_get_u8(attrs[IFLA_OPERSTATE]);
 	if (attrs[IFLA_ADDRESS] && nla_len(attrs[IFLA_ADDRESS]) == PLAN_MAC_SIZE)
 		memcpy(link->mac, nla_data(attrs[IFLA_ADDRESS]), PLAN_MAC_SIZE);
+	if (attrs[IFLA_IFNAME])
+		nla_strlcpy(link->name, attrs[IFLA_IFNAME], sizeof(link->name));
 	if (attrs[IFLA_IFALIAS])
 		nla_strlcpy(link->alias, attrs[IFLA_IFALIAS], sizeof(link->alias));
 	if (attrs[IFLA_LINKINFO])

@@ -30,6 +30,7 @@ struct link {
 	uint8_t operstate;
 	uint8_t port_state; /* as a bridge port: BR_STATE_FORWARDING ... */
 	uint8_t mac[PLAN_MAC_SIZE];
+	char name[IFNAMSIZ];
 	char kind[16];
 	char alias[PLAN_ALIAS_SIZE];
 };

@@ -190,6 +190,21 @@ static int write_bytes(struct ipam *ipam, const unsigned char bytes[LEASE_SLOT_S
 	return -1;
 }
 
+/* Slots `first` to `last` of the image, in one write.  However that ends, each slot on
+ * disk is the old one or the new one, for none lies in two pages. */
+static int write_slots(struct ipam *ipam, size_t first, size_t last, struct err *err)
+{
+	const size_t offset = lease_slot_offset(first);
+	const size_t size = lease_slot_offset(last + 1) - offset;
+	ssize_t n = pwrite(ipam->fd, ipam->image.text + offset, size, (off_t)offset);
+
+	if (n >= 0 && (size_t)n == size)
+		return 0;
+	if (n >= 0)
+		errno = ENOSPC;
+	return io_error(ipam, "writing", err);
+}
+
 static int write_slot(struct ipam *ipam, const struct lease *lease, size_t slot, struct err *err)
 {
 	unsigned char bytes[LEASE_SLOT_SIZE];
@@ -459,18 +474,22 @@ static int renew(struct ipam *ipam, enum cause cause, bool keep, struct err *err
 	return 0;
 }
 
-/* Frees, in the image and on disk if `keep`, what has had no link for a while. */
-static int reclaim(struct ipam *ipam, bool keep, size_t *reclaimed, struct err *err)
-{
-	_cleanup_arena_ struct arena mem = {0};
-	const uint64_t now_ns = now_since_boot_ns();
-	struct lease *found, **linked;
-	size_t count, linked_count, slots = lease_slot_count(&ipam->store);
+/* ---------------------------------------------------------------- many at once */
 
-	*reclaimed = 0;
-	if (links_list(ipam->place->links, ipam->place->network, &mem, &found, &count, err) < 0)
-		return -1;
-	linked = sort_leases(found, count, &mem, &linked_count);
+/* Which leases are to be given back. */
+struct stale {
+	bool (*is)(const struct lease *lease, const void *data);
+	const void *data;
+};
+
+/* Frees them in the image, and on disk if `keep`. */
+static int free_stale(
+	struct ipam *ipam, const struct stale *stale, bool keep, size_t *freed, struct err *err)
+{
+	const uint64_t now_ns = now_since_boot_ns();
+	size_t first = 0, last = 0, slots = lease_slot_count(&ipam->store);
+
+	*freed = 0;
 	if (!ipam->image.len)
 		buf_add(&ipam->image, ipam->store.bytes, ipam->store.size);
 	use_image(ipam);
@@ -478,17 +497,45 @@ static int reclaim(struct ipam *ipam, bool keep, size_t *reclaimed, struct err *
 		struct lease lease;
 
 		if (!lease_decode(&ipam->store, i, &lease) || lease.state != LEASE_HELD ||
-			lease.foreign || lease.time_ns + GONE_AFTER_NS > now_ns ||
-			has_lease(linked, linked_count, &lease))
+			!stale->is(&lease, stale->data))
 			continue;
 		lease.state = LEASE_FREED;
 		lease.time_ns = now_ns;
 		lease_encode(&lease, (unsigned char *)ipam->image.text + lease_slot_offset(i));
-		if (keep && write_slot(ipam, &lease, i, err) < 0)
-			return -1;
-		++*reclaimed;
+		first = *freed ? first : i;
+		last = i;
+		++*freed;
 	}
-	return 0;
+	return *freed && keep ? write_slots(ipam, first, last, err) : 0;
+}
+
+struct unlinked {
+	struct lease **linked; /* those who have a link, in order */
+	size_t linked_count;
+	uint64_t now_ns;
+};
+
+static bool is_unlinked(const struct lease *lease, const void *data)
+{
+	const struct unlinked *unlinked = data;
+
+	return !lease->foreign && lease->time_ns + GONE_AFTER_NS <= unlinked->now_ns &&
+	       !has_lease(unlinked->linked, unlinked->linked_count, lease);
+}
+
+/* What has had no link for a while. */
+static int reclaim(struct ipam *ipam, bool keep, size_t *reclaimed, struct err *err)
+{
+	_cleanup_arena_ struct arena mem = {0};
+	struct unlinked unlinked = {.now_ns = now_since_boot_ns()};
+	struct lease *found;
+	size_t count;
+
+	*reclaimed = 0;
+	if (links_list(ipam->place->links, ipam->place->network, &mem, &found, &count, err) < 0)
+		return -1;
+	unlinked.linked = sort_leases(found, count, &mem, &unlinked.linked_count);
+	return free_stale(ipam, &(struct stale){is_unlinked, &unlinked}, keep, reclaimed, err);
 }
 
 /* ---------------------------------------------------------------- opening */
@@ -767,6 +814,56 @@ int ipam_release(const struct ipam_place *place, const char *container, const ch
 	return renew(&ipam, CAUSE_DAMAGED, true, err) < 0
 		       ? -1
 		       : release_slots(&ipam, container, ifname, damaged, err);
+}
+
+static int compare_instances(const void *a, const void *b)
+{
+	const struct lease *x = *(const struct lease *const *)a;
+	const struct lease *y = *(const struct lease *const *)b;
+	int order = compare_names(x, y);
+
+	return order ? order : (x->time_ns > y->time_ns) - (x->time_ns < y->time_ns);
+}
+
+struct listed {
+	const struct lease **leases; /* in order */
+	size_t count;
+};
+
+static bool is_listed(const struct lease *lease, const void *data)
+{
+	const struct listed *listed = data;
+
+	return bsearch(&lease, listed->leases, listed->count, sizeof(struct lease *),
+		       compare_instances) != NULL;
+}
+
+int ipam_release_all(const struct ipam_place *place, const struct lease *leases, size_t count,
+	bool *damaged, struct err *err)
+{
+	_cleanup_ipam_ struct ipam ipam = IPAM_OF(place);
+	struct listed listed = {.count = count};
+	enum cause cause;
+	size_t freed;
+
+	*damaged = false;
+	if (count == 0)
+		return 0;
+	if (open_to_remove(&ipam, &cause, err) < 0)
+		return -1;
+	if (cause == CAUSE_DAMAGED && place->links) {
+		if (renew(&ipam, cause, true, err) < 0)
+			return -1;
+		cause = CAUSE_NONE;
+	}
+	*damaged = cause == CAUSE_DAMAGED || has_damage(&ipam.store);
+	if (cause != CAUSE_NONE)
+		return 0;
+	listed.leases = arena_alloc(&ipam.mem, count * sizeof(*listed.leases));
+	for (size_t i = 0; i < count; i++)
+		listed.leases[i] = &leases[i];
+	qsort(listed.leases, count, sizeof(*listed.leases), compare_instances);
+	return free_stale(&ipam, &(struct stale){is_listed, &listed}, true, &freed, err);
 }
 
 int ipam_find(const struct ipam_place *place, const char *container, const char *ifname,

@@ -60,6 +60,11 @@ int ipam_acquire(const struct ipam_place *place, const struct lease_want *want, 
 int ipam_release(const struct ipam_place *place, const char *container, const char *ifname,
 	bool *damaged, struct err *err);
 
+/* Gives back all of these, in one write, for GC.  One that was given back meanwhile, or
+ * is another by now, is left alone.  *damaged as above. */
+int ipam_release_all(const struct ipam_place *place, const struct lease *leases, size_t count,
+	bool *damaged, struct err *err);
+
 /* The lease of this attachment, for CHECK: CNI_DIFFERS when it has none. */
 int ipam_find(const struct ipam_place *place, const char *container, const char *ifname,
 	struct lease *lease, struct err *err);

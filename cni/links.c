@@ -2,6 +2,7 @@
 #include "links.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "batch.h"
@@ -109,5 +110,53 @@ int links_networks(struct netlink *netlink, struct arena *mem, const char ***nam
 		return -1;
 	*names = networks.names;
 	*count = networks.count;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- all of ours */
+
+struct ours {
+	const char *network;
+	struct arena *mem;
+	struct linked *links;
+	size_t count;
+};
+
+static void ours_restart(void *data)
+{
+	struct ours *ours = data;
+
+	ours->links = NULL;
+	ours->count = 0;
+}
+
+static void note_ours(const struct link *link, void *data)
+{
+	struct ours *ours = data;
+	struct linked linked = {0};
+
+	linked.known = plan_lease_of(link->alias, ours->network, &linked.lease);
+	if (!linked.known && *link->alias)
+		return;
+	memcpy(linked.ifname, link->name, sizeof(linked.ifname));
+	*ARENA_PUSH(ours->mem, ours->links, &ours->count) = linked;
+}
+
+static int compare_links(const void *a, const void *b)
+{
+	return strcmp(((const struct linked *)a)->ifname, ((const struct linked *)b)->ifname);
+}
+
+int links_survey(struct netlink *netlink, const char *network, struct arena *mem,
+	struct linked **links, size_t *count, struct err *err)
+{
+	struct ours ours = {.network = network, .mem = mem};
+
+	if (survey(netlink, note_ours, ours_restart, &ours, err) < 0)
+		return -1;
+	if (ours.count)
+		qsort(ours.links, ours.count, sizeof(*ours.links), compare_links);
+	*links = ours.links;
+	*count = ours.count;
 	return 0;
 }

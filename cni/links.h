@@ -9,6 +9,8 @@
 #ifndef ROOST_CNI_LINKS_H
 #define ROOST_CNI_LINKS_H
 
+#include <net/if.h>
+
 #include "base/mem.h"
 #include "lease.h"
 #include "netlink.h"
@@ -21,5 +23,16 @@ int links_list(struct netlink *netlink, const char *network, struct arena *mem,
 /* The names of all networks that have attachments, in no order, each once. */
 int links_networks(struct netlink *netlink, struct arena *mem, const char ***networks,
 	size_t *count, struct err *err);
+
+struct linked {
+	char ifname[IFNAMSIZ];
+	bool known; /* an attachment of this network: `lease` */
+	struct lease lease;
+};
+
+/* Those, and the pairs without an alias, which may be one that was cut off before it got
+ * it; in the order of their names.  For GC. */
+int links_survey(struct netlink *netlink, const char *network, struct arena *mem,
+	struct linked **links, size_t *count, struct err *err);
 
 #endif

@@ -23,9 +23,9 @@
 
 #include "base/file.h"
 #include "delegate.h"
+#include "gc.h"
 #include "ipam.h"
 #include "lease.h"
-#include "links.h"
 #include "netlink.h"
 #include "plan.h"
 #include "protocol.h"
@@ -418,78 +418,26 @@ static int cmd_check(struct call *call, struct err *err)
 	return netlink_check(&netlink, netns, &plan, &request->previous, err);
 }
 
-static bool is_valid(const struct cni_request *request, const struct lease *lease)
-{
-	for (size_t i = 0; i < request->attachment_count; i++)
-		if (strcmp(request->attachments[i].container, lease->container) == 0 &&
-			strcmp(request->attachments[i].ifname, lease->ifname) == 0)
-			return true;
-	return false;
-}
-
-static int detach(const struct cni_request *request, struct netlink *netlink,
-	const struct lease *lease, struct err *err)
-{
-	struct plan_identity identity;
-
-	plan_identify(request->network, lease->container, lease->ifname, &identity);
-	if (!request->ipam_only && netlink_remove(netlink, &identity, err) < 0)
-		return -1;
-	return release(request, netlink, lease->container, lease->ifname, err);
-}
-
-/* Detaches those that are not valid; one that fails does not stop the rest. */
-static size_t sweep(const struct cni_request *request, struct netlink *netlink,
-	const struct lease *leases, size_t count, struct err *err)
-{
-	size_t failed = 0;
-	struct err one;
-
-	for (size_t i = 0; i < count; i++) {
-		if (is_valid(request, &leases[i]) ||
-			detach(request, netlink, &leases[i], &one) == 0)
-			continue;
-		failed++;
-		*err = one;
-		err_wrap(err, "%s %s", leases[i].container, leases[i].ifname);
-	}
-	return failed;
-}
-
-/* Those whose lease was lost, and all of them when another plugin has the addresses. */
-static int sweep_links(struct call *call, struct netlink *netlink, struct err *err)
-{
-	const struct cni_request *request = &call->request;
-	size_t count, failed;
-	struct lease *linked;
-
-	if (links_list(netlink, request->network, &call->mem, &linked, &count, err) < 0)
-		return -1;
-	failed = sweep(request, netlink, linked, count, err);
-	return failed ? err_wrap(err, "%zu links without a lease are left, the last", failed) : 0;
-}
-
-/* A lease is taken before there is a link and given back after it is gone, so the
- * leases name every link; what is left of the links is swept all the same.  Another
- * IPAM plugin comes last: its addresses are free only when the links are gone. */
+/* Another IPAM plugin comes last: its addresses are free only when the links are gone,
+ * and it cannot be told to spare one. */
 static int cmd_gc(struct call *call, struct err *err)
 {
 	_cleanup_netlink_ struct netlink netlink = NETLINK_CLOSED;
 	const struct cni_request *request = &call->request;
 	const struct ipam_place place = place_of(request, &netlink);
 	_cleanup_buf_ struct buf ignored = {0};
-	size_t count, failed;
-	struct lease *leases;
+	struct gc gc = {0};
+	struct err one;
 
-	if (netlink_open(&netlink, err) < 0 ||
-		ipam_list(&place, &call->mem, &leases, &count, err) < 0)
+	if (netlink_open(&netlink, err) < 0)
 		return -1;
-	failed = sweep(request, &netlink, leases, count, err);
-	if (failed)
-		return err_wrap(err, "%zu of %zu attachments are left, the last", failed, count);
-	if (!request->ipam_only && sweep_links(call, &netlink, err) < 0)
-		return -1;
-	return request->delegate ? ask_delegate(call, "GC", &ignored, err) : 0;
+	gc_sweep(request, &netlink, &place, &gc);
+	if (request->delegate && gc.links_left)
+		err_set(&one, CNI_KERNEL, "ipam.type %.64s: GC: not asked while links are left",
+			request->delegate);
+	if (request->delegate && (gc.links_left || ask_delegate(call, "GC", &ignored, &one) < 0))
+		gc_note(&gc, &one);
+	return gc_result(&gc, err);
 }
 
 static int would_add(struct call *call, struct netlink *netlink, struct err *err)

@@ -4,6 +4,7 @@
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import time
@@ -575,6 +576,33 @@ def test_gc_and_status_are_passed_on(host):
     open(os.path.join(fake.folder, "broken"), "w").close()
     assert host.call("GC", conf=conf, env=fake.env).error == DELEGATE
     assert fake.calls == ["ADD"] * 3 + ["STATUS"] * 2 + ["GC"] * 2
+
+
+def test_gc_asks_the_ipam_plugin_although_the_lease_store_cannot_be_read(host):
+    fake = Fake(host, GC="echo '{\"code\": 7, \"msg\": \"no\"}'; exit 1")
+    conf = {**FAKE, "ipam": {"type": "fake", "dataDir": host.data_dir},
+            "cni.dev/valid-attachments": []}
+    host.add("c1", conf=conf, env=fake.env)
+    os.makedirs(os.path.join(host.data_dir, NETWORK, "leases"))
+    reply = host.call("GC", conf=conf, env=fake.env)
+    assert host.data_dir in reply.json["msg"] and "ipam.type fake: GC: no" in reply.json["msg"]
+    assert host.veths() == [] and fake.calls == ["ADD", "GC"]
+
+
+def test_gc_does_not_ask_the_ipam_plugin_while_a_link_is_left(host):
+    """The address of the pod at its other end would be free."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    fake = Fake(host)
+    conf = {**FAKE, "cni.dev/valid-attachments": []}
+    host.add("c1", conf=conf, env=fake.env)
+    reply = host.call("GC", conf=conf, env={**fake.env, "ASAN_OPTIONS": "detect_leaks=0"},
+                      prefix=["strace", "-qq", "-o", "/dev/null", "-e",
+                              "inject=sendmsg:error=EPERM:when=1"])
+    assert reply.error == KERNEL and "c1 eth0: " in reply.json["msg"]
+    assert "ipam.type fake: GC: not asked while links are left" in reply.json["msg"]
+    assert host.call("GC", conf=conf, env=fake.env).code == 0
+    assert host.veths() == [] and fake.calls == ["ADD", "GC"]
 
 
 def test_a_status_of_limited_connectivity_stays_that(host):

@@ -14,7 +14,11 @@ import pytest
 from cniharness import Host, find_plugin, is_sanitized
 from leasefile import SLOT, header_sum, slot_sum
 
-IO, CONFIG, TRY_LATER, UNAVAILABLE, EXISTS, DIFFERS = 5, 7, 11, 50, 100, 102
+IO, CONFIG, TRY_LATER, UNAVAILABLE, EXISTS, KERNEL, DIFFERS = 5, 7, 11, 50, 100, 101, 102
+
+
+READ_ONLY = ["unshare", "-m", "sh", "-c",
+             'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"']
 
 
 @pytest.fixture
@@ -345,9 +349,7 @@ def test_del_does_not_touch_the_pod_that_has_the_address_or_the_namespace_now(ho
 
 def test_a_del_that_could_not_release_says_so(host):
     host.add("c1")
-    read_only = ["unshare", "-m", "sh", "-c",
-                 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"']
-    reply = host.call("DEL", "c1", prefix=[*read_only, host.data_dir])
+    reply = host.call("DEL", "c1", prefix=[*READ_ONLY, host.data_dir])
     assert reply.error == IO and set(host.held()) == {"c1"}
     host.delete("c1")
     host.assert_nothing_left()
@@ -369,6 +371,97 @@ def test_gc_removes_links_whose_lease_was_lost(host):
     shutil.rmtree(host.data_dir)
     assert host.call("GC", conf=host.conf(**{"cni.dev/valid-attachments": []})).code == 0
     assert len(host.veths()) == 1
+
+
+# ---------------------------------------------------------------- GC that meets an error
+
+def gc_conf(host, *valid, **more):
+    return host.conf(**more, **{"cni.dev/valid-attachments": [
+        {"containerID": container, "ifname": "eth0"} for container in valid]})
+
+
+def inject(host, *what):
+    """A prefix for a call; LeakSanitizer does not work in a traced process."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    return {"prefix": ["strace", "-qq", "-o", os.path.join(host.folder, "trace"),
+                       *(part for one in what for part in ("-e", "inject=" + one))],
+            "env": {"ASAN_OPTIONS": "detect_leaks=0"}}
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_gc_goes_on_after_a_link_that_cannot_be_deleted_and_names_it(host, nth):
+    """To look for a link and to delete it are a send each; one of the six fails."""
+    host.add("stays")
+    for container in ("c1", "c2", "c3"):
+        host.add(container)
+    before = host.held()
+    reply = host.call("GC", conf=gc_conf(host, "stays"),
+                      **inject(host, f"sendmsg:error=EPERM:when={nth}"))
+    left = set(host.held()) - {"stays"}
+    assert reply.error == KERNEL and len(left) == 1, reply
+    container = left.pop()
+    assert reply.json["msg"].count(" eth0: ") == 1
+    assert f"{container} eth0: " in reply.json["msg"]
+    assert "Operation not permitted" in reply.json["msg"]
+    assert host.held() == {name: before[name] for name in ("stays", container)}
+    assert len(host.veths()) == 2, "an address is given back when its link is gone"
+    assert host.call("GC", conf=gc_conf(host, "stays")).code == 0
+    assert set(host.held()) == {"stays"} and len(host.veths()) == 1
+
+
+def test_gc_tells_of_all_links_that_cannot_be_deleted(host):
+    for container in ("c1", "c2", "c3"):
+        host.add(container)
+    reply = host.call("GC", conf=gc_conf(host), **inject(host, "sendmsg:error=EPERM:when=1+2"))
+    assert reply.error == KERNEL
+    for container in ("c1", "c2", "c3"):
+        assert f"{container} eth0: " in reply.json["msg"]
+    assert set(host.held()) == {"c1", "c2", "c3"} and len(host.veths()) == 3
+
+
+def test_gc_counts_what_one_message_cannot_hold(host):
+    for i in range(12):
+        host.add(f"container-{i}-" + "x" * 100)
+    reply = host.call("GC", conf=gc_conf(host), **inject(host, "sendmsg:error=EPERM:when=1+"))
+    told = reply.json["msg"].count(" eth0: ")
+    assert reply.error == KERNEL and 1 <= told < 12
+    assert f"; {12 - told} attachments more are left" in reply.json["msg"]
+
+
+def test_gc_whose_time_is_over_gives_back_what_it_got_done(host):
+    for container in ("c1", "c2", "c3"):
+        host.add(container)
+    reply = host.call("GC", conf=gc_conf(host), **inject(host, "sendmsg:error=EINTR:when=3"))
+    assert reply.error == TRY_LATER, reply
+    assert "the kernel took too long" in reply.json["msg"] and "no time left" in reply.json["msg"]
+    assert len(host.held()) == len(host.veths()) == 2
+
+
+def test_gc_of_a_store_that_cannot_be_written_removes_the_links_and_says_so(host):
+    host.add("stays")
+    for container in ("c1", "c2"):
+        host.add(container)
+    reply = host.call("GC", conf=gc_conf(host, "stays"),
+                      **inject(host, "pwrite64:error=EIO:when=1+"))
+    assert reply.error == IO and "Input/output error" in reply.json["msg"]
+    assert len(host.veths()) == 1 and set(host.held()) == {"stays", "c1", "c2"}
+    # Nor opened.
+    for container in ("d1", "d2"):
+        host.add(container)
+    reply = host.call("GC", conf=gc_conf(host, "stays"), prefix=[*READ_ONLY, host.data_dir])
+    assert reply.error == IO and "Read-only" in reply.json["msg"]
+    assert len(host.veths()) == 1
+    assert host.call("GC", conf=gc_conf(host, "stays")).code == 0
+    assert set(host.held()) == {"stays"} and len(host.veths()) == 1
+
+
+def test_gc_sweeps_a_link_that_was_cut_off_before_its_alias(host):
+    host.add("c1")
+    host.namespace.run("ip", "link", "set", host.veths()[0], "alias", "")
+    host.namespace.run("ip", "link", "add", "rst00000000000", "type", "veth")
+    assert host.call("GC", conf=gc_conf(host)).code == 0
+    assert host.held() == {} and host.veths() == ["rst00000000000"], "not known to be ours"
 
 
 # ---------------------------------------------------------------- used up
