@@ -66,12 +66,16 @@ struct session_want *render_sessions(const struct cluster *cluster, const struct
 		enum family f = family_of(&peer->address);
 		struct session_want *want;
 
-		if (!self->address[f].family || !labels_match(&peer->node_selector, &self->labels))
+		if (!peer_is_for(peer, self))
 			continue;
 		want = ARENA_PUSH(arena, list, n);
 		*want = (struct session_want){.peer = peer, .family = f, .local = self->address[f],
 			.neighbor = peer->address, .neighbor_as = peer->as_number,
 			.options = peer->session};
+		if (peer->source_address.family)
+			want->local = peer->source_address;
+		else if (addr_is_link_local(&peer->address))
+			want->local.family = 0; /* the interface's */
 		session_name(want->name, peer->name, ":peer");
 	}
 	return list;
@@ -99,52 +103,322 @@ static void add_set(struct buf *buf, const struct prefixes *prefixes, enum famil
 	buf_puts(buf, " ]");
 }
 
-static void add_import(struct buf *buf, const struct session_want *want)
+/* Exactly the podCIDRs that are that node's; cluster_check() made sure that they are
+ * inside the cluster's and nobody else's. */
+static void add_node_import(struct buf *buf, const struct session_want *want)
 {
-	const char *suffix = bird_family[want->family].suffix;
-
 	buf_puts(buf, "\t\timport where net ~ ");
-	/* Exactly the podCIDRs that are that node's; cluster_check() made sure that they
-	 * are inside the cluster's and nobody else's. */
-	if (want->node)
-		add_set(buf, &want->node->pod_cidrs, want->family, false);
-	else if (want->peer->import_default)
+	add_set(buf, &want->node->pod_cidrs, want->family, false);
+	buf_puts(buf, ";\n");
+}
+
+/* ---------------------------------------------------------------- routers */
+
+/* What belongs to a router beside its session: "tor-a:hops". */
+struct symbol {
+	char text[64];
+};
+
+static struct symbol hops_name(const struct peer *peer, const char *what)
+{
+	struct symbol symbol;
+	char suffix[16];
+
+	snprintf(suffix, sizeof(suffix), ":%s", what);
+	session_name(symbol.text, peer->name, suffix);
+	return symbol;
+}
+
+/* BIRD's "prefix{min,max}": what agrees with it as far as both go and is that long. */
+struct pattern {
+	struct prefix prefix;
+	unsigned min, max;
+};
+
+struct patterns {
+	struct pattern *items;
+	size_t n;
+};
+
+static bool pattern_matches(const struct pattern *pattern, const struct prefix *net)
+{
+	return net->len >= pattern->min && net->len <= pattern->max &&
+		(prefix_contains(&pattern->prefix, net) || prefix_contains(net, &pattern->prefix));
+}
+
+static void pattern_add(struct arena *arena, struct patterns *set, const struct prefix *prefix,
+	unsigned min, unsigned max)
+{
+	if (min <= max)
+		*ARENA_PUSH(arena, set->items, &set->n) = (struct pattern){*prefix, min, max};
+}
+
+static void add_patterns(struct buf *buf, const struct patterns *set)
+{
+	for (size_t i = 0; i < set->n; i++) {
+		const struct pattern *item = &set->items[i];
+		char text[PREFIX_TEXT_MAX];
+
+		buf_printf(buf, "%s%s", i ? ", " : "[ ", prefix_format(&item->prefix, text));
+		if (item->min != item->prefix.len || item->max != item->prefix.len)
+			buf_printf(buf, "{%u,%u}", item->min, item->max);
+	}
+	buf_puts(buf, " ]");
+}
+
+static bool overlaps_any(const struct prefix *prefix, const struct prefixes *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (list->items[i].len > 0 && prefix_overlaps(&list->items[i], prefix))
+			return true;
+	return false;
+}
+
+/* All that is more specific than a podCIDR inside of `cidr`.  Where all podCIDRs are of
+ * one length, as they mostly are, this does not change with the nodes. */
+static void refuse_finer(struct arena *arena, struct patterns *set, const struct cluster *cluster,
+	const struct prefix *cidr)
+{
+	unsigned bits = addr_bits(cidr->addr.family), longest = 0;
+
+	for (int pass = 0; pass < 2; pass++) {
+		if (pass && longest)
+			pattern_add(arena, set, cidr, longest + 1, bits);
+		for (size_t i = 0; i < cluster->n_nodes; i++)
+			for (size_t j = 0; j < cluster->nodes[i].pod_cidrs.n; j++) {
+				const struct prefix *pods = &cluster->nodes[i].pod_cidrs.items[j];
+
+				if (!prefix_contains(cidr, pods))
+					continue;
+				if (pass)
+					pattern_add(arena, set, pods, pods->len + 1u, longest);
+				else if (pods->len > longest)
+					longest = pods->len;
+			}
+	}
+}
+
+/* The segment we are on, as far as we know how long its prefix is: whatever contains our
+ * own address.  The default route, which is named or not taken, is none of it.  Of the
+ * other nodes' addresses only each itself: their segment may be another. */
+static void refuse_hosts(struct arena *arena, struct patterns *set, const struct cluster *cluster,
+	const struct node *self, const struct prefixes *import, enum family family)
+{
+	for (size_t i = 0; i < cluster->n_nodes; i++) {
+		const struct node *node = &cluster->nodes[i];
+		struct prefix host = {node->address[family], 0};
+
+		if (!host.addr.family)
+			continue;
+		host.len = addr_bits(host.addr.family);
+		if (overlaps_any(&host, import))
+			pattern_add(arena, set, &host, node == self ? 1 : host.len, host.len);
+	}
+}
+
+/* What a router may not say, although `import` covers it, unless it names exactly that. */
+static struct patterns refused(struct arena *arena, const struct cluster *cluster,
+	const struct node *self, const struct prefixes *import, enum family family)
+{
+	struct patterns set = {0};
+
+	for (size_t i = 0; i < cluster->pod_cidrs.n; i++) {
+		const struct prefix *cidr = &cluster->pod_cidrs.items[i];
+
+		if (family_of(&cidr->addr) == family && overlaps_any(cidr, import))
+			refuse_finer(arena, &set, cluster, cidr);
+	}
+	refuse_hosts(arena, &set, cluster, self, import, family);
+	return set;
+}
+
+static struct patterns named_among(struct arena *arena, const struct patterns *refused,
+	const struct prefixes *import)
+{
+	struct patterns named = {0};
+
+	for (size_t i = 0; i < import->n; i++) {
+		const struct prefix *prefix = &import->items[i];
+		bool matches = false;
+
+		for (size_t j = 0; j < refused->n && !matches; j++)
+			matches = pattern_matches(&refused->items[j], prefix);
+		if (matches)
+			pattern_add(arena, &named, prefix, prefix->len, prefix->len);
+	}
+	return named;
+}
+
+static void add_router_import(struct buf *buf, const struct peer *peer,
+	const struct cluster *cluster, const struct node *self, enum family family)
+{
+	const struct prefixes *import = peer->import_default ? &cluster->pod_cidrs : &peer->import;
+	const char *suffix = bird_family[family].suffix;
+	_cleanup_arena_ struct arena arena = {0};
+	struct patterns no = refused(&arena, cluster, self, import, family);
+	struct patterns named = named_among(&arena, &no, import);
+
+	buf_puts(buf, "\t\timport filter {\n\t\t\tif net !~ ");
+	if (peer->import_default)
 		buf_printf(buf, "CLUSTER%s", suffix);
 	else
-		add_set(buf, &want->peer->import, want->family, true);
-	if (want->peer)
-		buf_printf(buf, " && net !~ OWN%s", suffix);
-	buf_puts(buf, ";\n");
+		add_set(buf, import, family, true);
+	buf_printf(buf, " || net ~ OWN%s then reject;\n", suffix);
+	if (no.n) {
+		buf_puts(buf, "\t\t\tif net ~ ");
+		add_patterns(buf, &no);
+		if (named.n) {
+			buf_puts(buf, " && net !~ ");
+			add_patterns(buf, &named);
+		}
+		buf_puts(buf, " then reject;\n");
+	}
+	if (peer->as_path_limit)
+		buf_printf(buf, "\t\t\tif bgp_path.len > %u then reject;\n", peer->as_path_limit);
+	if (peer->local_preference.given)
+		buf_printf(buf, "\t\t\tbgp_local_pref = %u;\n", peer->local_preference.value);
+	/* GRACEFUL_SHUTDOWN, RFC 8326: the router is about to go. */
+	buf_puts(buf, "\t\t\tif (65535, 0) ~ bgp_community then bgp_local_pref = 0;\n"
+		      "\t\t\taccept;\n\t\t};\n");
+	/* A node's own word for its pods counts for more, whatever the attributes. */
+	buf_puts(buf, "\t\tpreference 90;\n");
 }
 
-static void add_export(struct buf *buf, const struct session_want *want)
+static void add_export_condition(struct buf *buf, const struct peer *peer, enum family family)
 {
-	const char *suffix = bird_family[want->family].suffix;
-	const char *separator = "\t\texport where ";
-	bool next_hop_self = true;
+	const char *suffix = bird_family[family].suffix, *separator = "";
 
-	if (want->node || want->peer->export == EXPORT_PODS)
-		return; /* what the template says */
-	if (!want->peer->export) {
-		buf_puts(buf, "\t\texport none;\n");
-		return;
-	}
-	if (want->peer->export & EXPORT_PODS) {
-		buf_printf(buf, "%s(source = RTS_STATIC && net ~ PODS%s)", separator, suffix);
+	if (peer->export & EXPORT_PODS) {
+		buf_printf(buf, "(source = RTS_STATIC && net ~ PODS%s)", suffix);
 		separator = " || ";
 	}
-	if (want->peer->export & EXPORT_CLUSTER) {
+	if (peer->export & EXPORT_CLUSTER) {
 		buf_printf(buf, "%snet ~ CLUSTER%s", separator, suffix);
 		separator = " || ";
-		next_hop_self = false; /* traffic for other nodes' pods goes to them */
 	}
-	if (want->peer->export & EXPORT_DEFAULT)
-		buf_printf(buf, "%snet = %s", separator,
-			want->family == IPV4 ? "0.0.0.0/0" : "::/0");
-	buf_puts(buf, ";\n");
-	if (!next_hop_self)
-		buf_puts(buf, "\t\tnext hop self off;\n");
+	if (peer->export & EXPORT_DEFAULT)
+		buf_printf(buf, "%snet = %s", separator, family == IPV4 ? "0.0.0.0/0" : "::/0");
 }
+
+static void add_attributes(struct buf *buf, const struct peer *peer)
+{
+	if (peer->med.given)
+		buf_printf(buf, "\t\t\tbgp_med = %u;\n", peer->med.value);
+	for (size_t i = 0; i < peer->communities.n; i++)
+		buf_printf(buf, "\t\t\tbgp_community.add((%u, %u));\n",
+			peer->communities.items[i].parts[0], peer->communities.items[i].parts[1]);
+	for (size_t i = 0; i < peer->large_communities.n; i++) {
+		const uint32_t *parts = peer->large_communities.items[i].parts;
+
+		buf_printf(buf, "\t\t\tbgp_large_community.add((%u, %u, %u));\n", parts[0],
+			parts[1], parts[2]);
+	}
+}
+
+/* `whole`: there is no template that says what is usual. */
+static void add_router_export(struct buf *buf, const struct peer *peer, enum family family,
+	bool whole)
+{
+	bool attributes = peer->med.given || peer->communities.n || peer->large_communities.n;
+
+	if (!peer->export) {
+		buf_puts(buf, "\t\texport none;\n");
+	} else if (attributes) {
+		buf_puts(buf, "\t\texport filter {\n\t\t\tif !(");
+		add_export_condition(buf, peer, family);
+		buf_puts(buf, ") then reject;\n");
+		add_attributes(buf, peer);
+		buf_puts(buf, "\t\t\taccept;\n\t\t};\n");
+	} else if (whole || peer->export != EXPORT_PODS) {
+		buf_puts(buf, "\t\texport where ");
+		add_export_condition(buf, peer, family);
+		buf_puts(buf, ";\n");
+	}
+	/* Traffic for other nodes' pods goes to them, unless it is to go through us. */
+	if (peer->next_hop_self.given ? !peer->next_hop_self.value
+				      : (peer->export & EXPORT_CLUSTER) != 0)
+		buf_puts(buf, "\t\tnext hop self off;\n");
+	else if (peer->next_hop_self.given || whole)
+		buf_puts(buf, "\t\tnext hop self;\n");
+}
+
+static void add_router_channel(struct buf *buf, const struct peer *peer,
+	const struct cluster *cluster, const struct node *self, enum family family, bool whole)
+{
+	static const char *const add_paths[] = {
+		[ADD_PATHS_RX] = "rx", [ADD_PATHS_TX] = "tx", [ADD_PATHS_BOTH] = "on"};
+
+	add_router_import(buf, peer, cluster, self, family);
+	add_router_export(buf, peer, family, whole);
+	if (peer->add_paths != ADD_PATHS_OFF)
+		buf_printf(buf, "\t\tadd paths %s;\n", add_paths[peer->add_paths]);
+	if (peer->multihop && peer->gateway.family)
+		buf_printf(buf, "\t\tigp table '%s';\n", hops_name(peer, "hops").text);
+}
+
+static void add_import_limit(struct buf *buf, const struct session *options)
+{
+	if (options->import_limit.prefixes)
+		buf_printf(buf, "\t\timport limit %u action %s;\n",
+			options->import_limit.prefixes,
+			options->import_limit.only_warn ? "warn" : "block");
+}
+
+/* IPv4 routes over the IPv6 session: a channel that the template has not. */
+static void add_extra_channel(struct buf *buf, const struct session_want *want,
+	const struct cluster *cluster, const struct node *self)
+{
+	buf_puts(buf, "\tipv4 {\n");
+	add_router_channel(buf, want->peer, cluster, self, IPV4, true);
+	buf_puts(buf, "\t\textended next hop on;\n");
+	if (!want->options.import_limit.prefixes)
+		buf_puts(buf, "\t\timport limit 20000 action block;\n");
+	add_import_limit(buf, &want->options);
+	buf_puts(buf, "\t};\n");
+}
+
+/* In a table of its own, how to reach what the router announces: on our own links, or
+ * by the gateway.  In BIRD's main table it would be announced and compared. */
+static void add_hops(struct buf *buf, const struct peer *peer)
+{
+	enum family f = family_of(&peer->address);
+	const char *channel = bird_family[f].channel;
+	struct symbol table = hops_name(peer, "hops");
+	char gateway[ADDR_TEXT_MAX];
+
+	if (!peer->multihop || !peer->gateway.family)
+		return;
+	buf_printf(buf, "\n%s table '%s';\n", channel, table.text);
+	buf_printf(buf, "protocol static '%s' {\n\t%s { table '%s'; };\n\troute %s via %s;\n}\n",
+		hops_name(peer, "gateway").text, channel, table.text, f == IPV4 ? "0.0.0.0/0" : "::/0",
+		addr_format(&peer->gateway, gateway));
+	buf_printf(buf, "protocol direct '%s' {\n\t%s { table '%s'; };\n}\n",
+		hops_name(peer, "links").text, channel, table.text);
+}
+
+static void add_router_options(struct buf *buf, const struct peer *peer)
+{
+	static const char *const roles[] = {
+		[ROLE_PROVIDER] = "provider",
+		[ROLE_PEER] = "peer",
+		[ROLE_CUSTOMER] = "customer",
+		[ROLE_RS_SERVER] = "rs_server",
+		[ROLE_RS_CLIENT] = "rs_client",
+	};
+
+	if (peer->interface)
+		buf_printf(buf, "\tinterface \"%s\";\n", peer->interface);
+	if (peer->multihop)
+		buf_printf(buf, "\tmultihop %u;\n", peer->multihop);
+	if (peer->passive)
+		buf_puts(buf, "\tpassive on;\n");
+	if (peer->role != ROLE_NONE)
+		buf_printf(buf, "\tlocal role %s;\n", roles[peer->role]);
+	if (peer->allow_local_as)
+		buf_printf(buf, "\tallow local as %u;\n", peer->allow_local_as);
+}
+
+/* ---------------------------------------------------------------- blocks */
 
 /* Each option is one line: plan.c says by its beginning what a change of it does. */
 static void add_options(struct buf *buf, const struct session *options)
@@ -171,25 +445,30 @@ static void add_options(struct buf *buf, const struct session *options)
 		buf_printf(buf, "\tpassword \"%s\";\n", options->password);
 }
 
-static void add_import_limit(struct buf *buf, const struct session *options)
+static void add_ends(struct buf *buf, const struct session_want *want, uint32_t own_as)
 {
-	if (options->import_limit.prefixes)
-		buf_printf(buf, "\t\timport limit %u action %s;\n",
-			options->import_limit.prefixes,
-			options->import_limit.only_warn ? "warn" : "block");
+	char text[ADDR_TEXT_MAX];
+
+	buf_printf(buf, "\tlocal %s%sas %u;\n",
+		want->local.family ? addr_format(&want->local, text) : "",
+		want->local.family ? " " : "", own_as);
+	buf_printf(buf, "\tneighbor %s ", addr_format(&want->neighbor, text));
+	if (want->peer && want->peer->port)
+		buf_printf(buf, "port %u ", want->peer->port);
+	buf_printf(buf, "as %u;\n", want->neighbor_as);
 }
 
-static void add_session(struct buf *buf, const struct session_want *want, uint32_t own_as)
+static void add_session(struct buf *buf, const struct session_want *want,
+	const struct cluster *cluster, const struct node *self)
 {
-	char local[ADDR_TEXT_MAX], neighbor[ADDR_TEXT_MAX];
+	if (want->peer)
+		add_hops(buf, want->peer);
 
 	buf_printf(buf, "\nprotocol bgp '%s' from roost%s {\n", want->name,
 		bird_family[want->family].suffix);
 	buf_printf(buf, "\tdescription \"%s\";\n",
 		want->node ? want->node->name : want->peer->name);
-	buf_printf(buf, "\tlocal %s as %u;\n", addr_format(&want->local, local), own_as);
-	buf_printf(buf, "\tneighbor %s as %u;\n", addr_format(&want->neighbor, neighbor),
-		want->neighbor_as);
+	add_ends(buf, want, self->as_number);
 	buf_printf(buf, "\thold time %u;\n\tkeepalive time %u;\n", want->options.hold_time,
 		want->options.keepalive_time);
 	if (want->options.graceful_restart.enabled)
@@ -198,11 +477,18 @@ static void add_session(struct buf *buf, const struct session_want *want, uint32
 	else
 		buf_puts(buf, "\tgraceful restart off;\n");
 	add_options(buf, &want->options);
+	if (want->peer)
+		add_router_options(buf, want->peer);
 	buf_printf(buf, "\t%s {\n", bird_family[want->family].channel);
-	add_import(buf, want);
-	add_export(buf, want);
+	if (want->peer)
+		add_router_channel(buf, want->peer, cluster, self, want->family, false);
+	else
+		add_node_import(buf, want);
 	add_import_limit(buf, &want->options);
-	buf_puts(buf, "\t};\n}\n");
+	buf_puts(buf, "\t};\n");
+	if (want->peer && want->peer->extended_next_hop)
+		add_extra_channel(buf, want, cluster, self);
+	buf_puts(buf, "}\n");
 }
 
 static void add_sessions(struct buf *buf, const struct cluster *cluster, const struct node *self,
@@ -218,7 +504,7 @@ static void add_sessions(struct buf *buf, const struct cluster *cluster, const s
 	if (bfd)
 		buf_puts(buf, "\nprotocol bfd roost_bfd {\n}\n");
 	for (size_t i = 0; i < n; i++)
-		add_session(buf, &wants[i], self->as_number);
+		add_session(buf, &wants[i], cluster, self);
 }
 
 /* ---------------------------------------------------------------- the node */

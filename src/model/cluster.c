@@ -23,6 +23,11 @@ enum family family_of(const struct addr *addr)
 	return addr->family == AF_INET ? IPV4 : IPV6;
 }
 
+bool addr_is_link_local(const struct addr *addr)
+{
+	return addr->family == AF_INET6 && addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80;
+}
+
 const char *family_name(enum family family)
 {
 	return family == IPV4 ? "IPv4" : "IPv6";
@@ -67,6 +72,16 @@ bool labels_match(const struct labels *selector, const struct labels *labels)
 			return false;
 	}
 	return true;
+}
+
+/* A node without an address of the family has none to speak from, unless the peer says
+ * which, or the link has one. */
+bool peer_is_for(const struct peer *peer, const struct node *node)
+{
+	if (!labels_match(&peer->node_selector, &node->labels))
+		return false;
+	return node->address[family_of(&peer->address)].family || peer->source_address.family ||
+		addr_is_link_local(&peer->address);
 }
 
 bool cluster_has_family(const struct cluster *cluster, enum family family)
@@ -219,6 +234,14 @@ static const struct node *node_of_both(const struct cluster *cluster, const stru
 	return NULL;
 }
 
+/* fe80::1 of one link is not fe80::1 of another. */
+static bool same_router(const struct peer *a, const struct peer *b)
+{
+	if (addr_cmp(&a->address, &b->address) != 0)
+		return false;
+	return !a->interface || !b->interface || strcmp(a->interface, b->interface) == 0;
+}
+
 /* Routers of different racks may have the same address, as long as no node has to
  * speak to two of them. */
 static int check_peer_addresses(const struct cluster *cluster, struct problem *problem)
@@ -226,9 +249,8 @@ static int check_peer_addresses(const struct cluster *cluster, struct problem *p
 	for (size_t i = 1; i < cluster->n_peers; i++)
 		for (size_t j = 0; j < i; j++) {
 			const struct peer *a = &cluster->peers[j], *b = &cluster->peers[i];
-			const struct node *node = addr_cmp(&a->address, &b->address) == 0
-				? node_of_both(cluster, a, b)
-				: NULL;
+			const struct node *node = same_router(a, b) ? node_of_both(cluster, a, b)
+								   : NULL;
 			char path[64], text[ADDR_TEXT_MAX];
 
 			if (!node)
@@ -239,6 +261,47 @@ static int check_peer_addresses(const struct cluster *cluster, struct problem *p
 				addr_format(&b->address, text), a->name, node->name);
 		}
 	return 0;
+}
+
+/* What a peer says must fit each node that speaks to it. */
+static int check_peer_nodes(const struct cluster *cluster, size_t index, struct problem *problem)
+{
+	const struct peer *peer = &cluster->peers[index];
+	const struct node *speaks = NULL;
+
+	for (size_t i = 0; i < cluster->n_nodes; i++) {
+		const struct node *node = &cluster->nodes[i];
+
+		if (!peer_is_for(peer, node))
+			continue;
+		if (peer->role != ROLE_NONE && node->as_number == peer->as_number) {
+			snprintf(problem->path, sizeof(problem->path), "peers[%zu].role", index);
+			snprintf(problem->text, sizeof(problem->text),
+				"node %s has the same AS %u: there are roles between two ASes only "
+				"(RFC 9234)",
+				node->name, node->as_number);
+			return -1;
+		}
+		if (peer->source_address.family && speaks) {
+			snprintf(problem->path, sizeof(problem->path), "peers[%zu].sourceAddress",
+				index);
+			snprintf(problem->text, sizeof(problem->text),
+				"is one node's address, but %s and %s both speak to this router: "
+				"choose one with nodeSelector",
+				speaks->name, node->name);
+			return -1;
+		}
+		speaks = node;
+	}
+	return 0;
+}
+
+static int check_peers(const struct cluster *cluster, struct problem *problem)
+{
+	for (size_t i = 0; i < cluster->n_peers; i++)
+		if (check_peer_nodes(cluster, i, problem) < 0)
+			return -1;
+	return check_peer_addresses(cluster, problem);
 }
 
 static bool in_cluster(const struct cluster *cluster, const struct prefix *prefix)
@@ -328,7 +391,7 @@ int cluster_check(struct cluster *cluster, struct problem *problem)
 	if (check_unique_names(cluster, false, problem) < 0 ||
 		check_unique_names(cluster, true, problem) < 0 ||
 		check_unique_addresses(cluster, problem) < 0 ||
-		check_peer_addresses(cluster, problem) < 0 ||
+		check_peers(cluster, problem) < 0 ||
 		check_pod_cidrs(cluster, problem) < 0)
 		return -1;
 	if (cluster->n_nodes)

@@ -20,6 +20,7 @@
 /* Address families, as an index: what exists once per family is an array. */
 enum family { IPV4, IPV6, FAMILIES };
 enum family family_of(const struct addr *addr);
+bool addr_is_link_local(const struct addr *addr); /* fe80::/10 */
 const char *family_name(enum family family); /* "IPv4" */
 
 struct prefixes {
@@ -72,15 +73,54 @@ struct session {
 	const char *password_file; /* ... this file, for source_read_passwords() */
 };
 
+/* What a node is to the router (RFC 9234). */
+enum role { ROLE_NONE, ROLE_PROVIDER, ROLE_PEER, ROLE_CUSTOMER, ROLE_RS_SERVER, ROLE_RS_CLIENT };
+
+enum add_paths { ADD_PATHS_OFF, ADD_PATHS_RX, ADD_PATHS_TX, ADD_PATHS_BOTH };
+
+/* RFC 1997: two parts of 16 bits; RFC 8092, large: three of 32. */
+struct community {
+	uint32_t parts[3];
+};
+
+struct communities {
+	struct community *items;
+	size_t n;
+};
+
+/* A number of which every value is one. */
+struct maybe {
+	bool given;
+	uint32_t value;
+};
+
 /* A router that is not a node. */
 struct peer {
 	const char *name;
-	struct addr address;
+	struct addr address; /* a link-local one has an interface */
 	uint32_t as_number;
 	struct labels node_selector; /* empty: every node */
-	struct prefixes import;      /* what we take from it ... */
-	bool import_default;         /* ... or the cluster's podCIDRs */
-	unsigned export;             /* enum export bits */
+
+	/* how it is reached */
+	const char *interface;      /* NULL: any */
+	struct addr source_address; /* family 0: the node's own */
+	unsigned port;              /* 0: 179 */
+	bool passive;
+	unsigned multihop;   /* hops; 0: it is on our segment, else ... */
+	struct addr gateway; /* ... the way to all that it announces; family 0: none */
+	enum role role;
+
+	/* what is said */
+	struct prefixes import; /* what we take from it ... */
+	bool import_default;    /* ... or the cluster's podCIDRs */
+	unsigned export;        /* enum export bits */
+	enum add_paths add_paths;
+	bool extended_next_hop; /* IPv4 routes over an IPv6 session */
+	unsigned allow_local_as, as_path_limit; /* 0: none; no limit */
+	struct maybe local_preference;          /* of what comes */
+	struct maybe med, next_hop_self;        /* of what goes; a bool */
+	struct communities communities, large_communities;
+
 	struct session session;
 };
 
@@ -147,6 +187,9 @@ bool cluster_has_family(const struct cluster *cluster, enum family family);
 
 /* Does the node carry every label of the selector? */
 bool labels_match(const struct labels *selector, const struct labels *labels);
+
+/* Does this node speak to this router? */
+bool peer_is_for(const struct peer *peer, const struct node *node);
 
 /* A key for TCP-MD5 that BIRD takes as a string, which knows no escapes: printable
  * ASCII without '"', PASSWORD_MAX bytes of it at most (as the kernel's), not empty. */

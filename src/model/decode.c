@@ -684,17 +684,253 @@ static int decode_export(struct decoder *d, struct value value, void *into)
 	return decode_list(d, value, 8, decode_export_item, into);
 }
 
+/* A router may also have no more than a link-local address. */
+static int decode_router_address(struct decoder *d, struct value value, void *into)
+{
+	struct addr addr;
+
+	if (value.doc->type == DOC_SCALAR && addr_parse(value.doc->text, &addr) &&
+		addr_is_link_local(&addr)) {
+		*(struct addr *)into = addr;
+		return 0;
+	}
+	return decode_address(d, value, into);
+}
+
+static int decode_port(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 1, 65535, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+/* A number of hops, or true: however many. */
+static int decode_multihop(struct decoder *d, struct value value, void *into)
+{
+	bool any = false;
+	uint64_t n;
+
+	if (value.doc->type == DOC_SCALAR && value.doc->plain &&
+		(strcmp(value.doc->text, "true") == 0 || strcmp(value.doc->text, "false") == 0)) {
+		decode_bool(d, value, &any);
+		*(unsigned *)into = any ? 64 : 0; /* as BIRD's */
+		return 0;
+	}
+	if (number(d, value, 2, 255, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_allow_local_as(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 0, 10, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_as_path_limit(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 1, 255, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_maybe(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 0, UINT32_MAX, &n) < 0)
+		return -1;
+	*(struct maybe *)into = (struct maybe){true, (uint32_t)n};
+	return 0;
+}
+
+static int decode_maybe_bool(struct decoder *d, struct value value, void *into)
+{
+	bool on = false;
+
+	if (decode_bool(d, value, &on) < 0)
+		return -1;
+	*(struct maybe *)into = (struct maybe){true, on};
+	return 0;
+}
+
+static int decode_role(struct decoder *d, struct value value, void *into)
+{
+	static const char *const names[] = {
+		[ROLE_PROVIDER] = "provider",
+		[ROLE_PEER] = "peer",
+		[ROLE_CUSTOMER] = "customer",
+		[ROLE_RS_SERVER] = "rs-server",
+		[ROLE_RS_CLIENT] = "rs-client",
+	};
+	static const char expected[] = "provider, peer, customer, rs-server or rs-client";
+
+	if (scalar(d, value, expected) < 0)
+		return -1;
+	for (enum role role = ROLE_PROVIDER; role <= ROLE_RS_CLIENT; role++)
+		if (strcmp(value.doc->text, names[role]) == 0) {
+			*(enum role *)into = role;
+			return 0;
+		}
+	return fail_expected(d, value, expected);
+}
+
+static int decode_add_paths(struct decoder *d, struct value value, void *into)
+{
+	static const char *const names[] = {
+		[ADD_PATHS_OFF] = "off",
+		[ADD_PATHS_RX] = "rx",
+		[ADD_PATHS_TX] = "tx",
+		[ADD_PATHS_BOTH] = "both",
+	};
+
+	if (scalar(d, value, "off, rx, tx or both") < 0)
+		return -1;
+	for (enum add_paths which = ADD_PATHS_OFF; which <= ADD_PATHS_BOTH; which++)
+		if (strcmp(value.doc->text, names[which]) == 0) {
+			*(enum add_paths *)into = which;
+			return 0;
+		}
+	return fail_expected(d, value, "off, rx, tx or both");
+}
+
+/* "64512:100", with `n` parts of at most `max`. */
+static int decode_parts(struct decoder *d, struct value value, size_t n, uint32_t max,
+	const char *expected, struct communities *list)
+{
+	const char *at = value.doc->text;
+	struct community community = {0};
+
+	if (scalar(d, value, expected) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		size_t digits = strspn(at, "0123456789");
+		unsigned long long part = strtoull(at, NULL, 10);
+
+		if (digits == 0 || digits > 10 || part > max || (at[0] == '0' && digits > 1) ||
+			at[digits] != (i + 1 < n ? ':' : '\0'))
+			return fail_expected(d, value, expected);
+		community.parts[i] = (uint32_t)part;
+		at += digits + 1;
+	}
+	*ARENA_PUSH(d->arena, list->items, &list->n) = community;
+	return 0;
+}
+
+static int decode_community(struct decoder *d, struct value value, void *into)
+{
+	return decode_parts(d, value, 2, UINT16_MAX, "a community such as 64512:100", into);
+}
+
+static int decode_communities(struct decoder *d, struct value value, void *into)
+{
+	return decode_list(d, value, 32, decode_community, into);
+}
+
+static int decode_large_community(struct decoder *d, struct value value, void *into)
+{
+	return decode_parts(d, value, 3, UINT32_MAX, "a large community such as 64512:100:1", into);
+}
+
+static int decode_large_communities(struct decoder *d, struct value value, void *into)
+{
+	return decode_list(d, value, 32, decode_large_community, into);
+}
+
+static int check_peer_family(struct decoder *d, struct value value, const struct peer *peer,
+	const struct addr *addr, const char *key)
+{
+	if (addr->family && addr->family != peer->address.family)
+		return fail(d, value, "%s is no %s address, as the router's is", key,
+			family_name(family_of(&peer->address)));
+	return 0;
+}
+
+static int check_multihop(struct decoder *d, struct value value, const struct peer *peer)
+{
+	if (peer->gateway.family && !peer->multihop)
+		return fail(d, value, "gateway is for a router that is not on the nodes' segment: "
+				      "it needs multihop");
+	if (!peer->multihop)
+		return 0;
+	if (peer->interface || addr_is_link_local(&peer->address))
+		return fail(d, value, "multihop and interface do not go together");
+	if (peer->extended_next_hop)
+		return fail(d, value, "multihop and extendedNextHop do not go together");
+	if (!peer->gateway.family && (peer->import_default || peer->import.n))
+		return fail(d, value, "multihop needs gateway, the way to what the router announces, "
+				      "or import: []");
+	if (peer->gateway.family && addr_cmp(&peer->gateway, &peer->address) == 0)
+		return fail(d, value, "gateway is the router itself: leave multihop and gateway out");
+	return 0;
+}
+
+/* What takes two values of the peer to see. */
+static int check_peer(struct decoder *d, struct value value, const struct peer *peer)
+{
+	if (addr_is_link_local(&peer->address) && !peer->interface)
+		return fail(d, value, "a link-local address needs interface");
+	if (addr_is_link_local(&peer->address) && peer->source_address.family)
+		return fail(d, value, "sourceAddress: from a link-local address to a link-local one");
+	if (peer->extended_next_hop && peer->address.family != AF_INET6)
+		return fail(d, value, "extendedNextHop needs an IPv6 address: IPv4 routes over IPv6");
+	if (check_peer_family(d, value, peer, &peer->source_address, "sourceAddress") < 0 ||
+		check_peer_family(d, value, peer, &peer->gateway, "gateway") < 0)
+		return -1;
+	return check_multihop(d, value, peer);
+}
+
+static int decode_interface_name(struct decoder *d, struct value value, void *into)
+{
+	const char *text = value.doc->text;
+
+	if (scalar(d, value, "an interface name") < 0)
+		return -1;
+	if (!name_is_valid(text) || strlen(text) > 15)
+		return fail_expected(d, value, "an interface name of 1 to 15 characters");
+	*(const char **)into = text;
+	return 0;
+}
+
 static int decode_peer(struct decoder *d, struct value value, void *into)
 {
 	struct cluster *cluster = into;
 	struct peer *peer = ARENA_PUSH(d->arena, cluster->peers, &cluster->n_peers);
 	static const struct field fields[] = {
 		{"name", decode_name, offsetof(struct peer, name), true},
-		{"address", decode_address, offsetof(struct peer, address), true},
+		{"address", decode_router_address, offsetof(struct peer, address), true},
 		{"asNumber", decode_as_number, offsetof(struct peer, as_number), true},
 		{"nodeSelector", decode_labels, offsetof(struct peer, node_selector), false},
+		{"interface", decode_interface_name, offsetof(struct peer, interface), false},
+		{"sourceAddress", decode_address, offsetof(struct peer, source_address), false},
+		{"port", decode_port, offsetof(struct peer, port), false},
+		{"passive", decode_bool, offsetof(struct peer, passive), false},
+		{"multihop", decode_multihop, offsetof(struct peer, multihop), false},
+		{"gateway", decode_address, offsetof(struct peer, gateway), false},
+		{"role", decode_role, offsetof(struct peer, role), false},
 		{"import", decode_prefixes, offsetof(struct peer, import), false},
 		{"export", decode_export, offsetof(struct peer, export), false},
+		{"addPaths", decode_add_paths, offsetof(struct peer, add_paths), false},
+		{"extendedNextHop", decode_bool, offsetof(struct peer, extended_next_hop), false},
+		{"allowLocalAS", decode_allow_local_as, offsetof(struct peer, allow_local_as), false},
+		{"asPathLimit", decode_as_path_limit, offsetof(struct peer, as_path_limit), false},
+		{"localPreference", decode_maybe, offsetof(struct peer, local_preference), false},
+		{"med", decode_maybe, offsetof(struct peer, med), false},
+		{"nextHopSelf", decode_maybe_bool, offsetof(struct peer, next_hop_self), false},
+		{"communities", decode_communities, offsetof(struct peer, communities), false},
+		{"largeCommunities", decode_large_communities,
+			offsetof(struct peer, large_communities), false},
 		SESSION_FIELDS(offsetof(struct peer, session)),
 	};
 
@@ -704,7 +940,9 @@ static int decode_peer(struct decoder *d, struct value value, void *into)
 	if (DECODE_MAP(d, value, fields, peer) < 0)
 		return -1;
 	default_keepalive(value.doc, &peer->session);
-	return check_times(d, value, &peer->session);
+	if (check_times(d, value, &peer->session) < 0)
+		return -1;
+	return check_peer(d, value, peer);
 }
 
 static int decode_peers(struct decoder *d, struct value value, void *into)
@@ -726,18 +964,6 @@ static int decode_cni_mode(struct decoder *d, struct value value, void *into)
 		*mode = CNI_MODE_ROUTED;
 	else
 		return fail_expected(d, value, "bridge or routed");
-	return 0;
-}
-
-static int decode_interface_name(struct decoder *d, struct value value, void *into)
-{
-	const char *text = value.doc->text;
-
-	if (scalar(d, value, "an interface name") < 0)
-		return -1;
-	if (!name_is_valid(text) || strlen(text) > 15)
-		return fail_expected(d, value, "an interface name of 1 to 15 characters");
-	*(const char **)into = text;
 	return 0;
 }
 

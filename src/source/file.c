@@ -277,7 +277,7 @@ int source_read_passwords(struct source *source, struct cluster *cluster,
 		read_password(source, &cluster->session, arena, err) < 0)
 		return -1;
 	for (size_t i = 0; i < cluster->n_peers; i++)
-		if (labels_match(&cluster->peers[i].node_selector, &self->labels) &&
+		if (peer_is_for(&cluster->peers[i], self) &&
 			read_password(source, &cluster->peers[i].session, arena, err) < 0)
 			return -1;
 	return 0;

@@ -75,8 +75,13 @@ static void check_line(const char *line, size_t len)
 		{"keepalive time ", 0, 0}, {"graceful restart ", 0, 0}, {"bfd on;", 0, 0},
 		{"bfd { ", 0, 0, true}, {"long lived ", 0, 0}, {"connect retry time ", 0, 0},
 		{"ttl security on;", 0, 0}, {"password \"", 0, 2, true}, {"import limit ", 0, 0},
-		{"ipv4", 0, 0}, {"ipv6", 0, 0}, {"import where net ~ ", 0, 0}, {"export ", 0, 0},
-		{"next hop self off;", 0, 0}, {"}", 0, 0},
+		{"ipv4 table '", 2, 0}, {"ipv6 table '", 2, 0}, {"ipv4 { table '", 2, 0, true},
+		{"ipv6 { table '", 2, 0, true}, {"ipv4", 0, 0}, {"ipv6", 0, 0}, {"import where net ~ ", 0, 0}, {"export ", 0, 0},
+		{"next hop self", 0, 0}, {"}", 0, 0}, {"import filter {", 0, 0}, {"if ", 0, 0},
+		{"accept;", 0, 0}, {"bgp_", 0, 0}, {"preference 90;", 0, 0}, {"add paths ", 0, 0},
+		{"extended next hop on;", 0, 0}, {"igp table '", 2, 0}, {"interface \"", 0, 2},
+		{"multihop ", 0, 0}, {"passive on;", 0, 0}, {"local role ", 0, 0},
+		{"allow local as ", 0, 0}, {"protocol static '", 2, 0}, {"protocol direct '", 2, 0},
 	};
 
 	while (len && *line == '\t') {

@@ -727,6 +727,122 @@ START_TEST(options_of_a_session_are_checked)
 }
 END_TEST
 
+START_TEST(options_of_a_router_are_checked)
+{
+	static const struct refusal rows[] = {
+		{PEER(", port: 0"), "3:57: peers[0].port: expected 1..65535, got \"0\""},
+		{PEER(", passive: 1"), "3:60: peers[0].passive: expected true or false, got \"1\""},
+		{PEER(", multihop: 1"), "3:61: peers[0].multihop: expected 2..255, got \"1\""},
+		{PEER(", multihop: 256"), "3:61: peers[0].multihop: expected 2..255, got \"256\""},
+		{PEER(", multihop: 2"),
+			"3:9: peers[0]: multihop needs gateway, the way to what the router announces, or "
+			"import: []"},
+		{PEER(", multihop: 2, gateway: 'fd00::1'"),
+			"3:9: peers[0]: gateway is no IPv4 address, as the router's is"},
+		{PEER(", multihop: 2, gateway: 10.0.0.1"),
+			"3:9: peers[0]: gateway is the router itself: leave multihop and gateway out"},
+		{PEER(", gateway: 10.0.0.2"),
+			"3:9: peers[0]: gateway is for a router that is not on the nodes' segment: it needs "
+			"multihop"},
+		{PEER(", multihop: 2, import: [], interface: eth0"),
+			"3:9: peers[0]: multihop and interface do not go together"},
+		{PEER(", interface: 'a b'"),
+			"3:62: peers[0].interface: expected an interface name of 1 to 15 characters, got "
+			"\"a b\""},
+		{PEER(", sourceAddress: 'fd00::1'"),
+			"3:9: peers[0]: sourceAddress is no IPv4 address, as the router's is"},
+		{PEER(", sourceAddress: 127.0.0.1"),
+			"3:66: peers[0].sourceAddress: expected an address a host can be reached at, got "
+			"\"127.0.0.1\""},
+		{PEER(", extendedNextHop: true"),
+			"3:9: peers[0]: extendedNextHop needs an IPv6 address: IPv4 routes over IPv6"},
+		{PEER(", allowLocalAS: 11"),
+			"3:65: peers[0].allowLocalAS: expected 0..10, got \"11\""},
+		{PEER(", asPathLimit: 0"), "3:64: peers[0].asPathLimit: expected 1..255, got \"0\""},
+		{PEER(", localPreference: -1"),
+			"3:68: peers[0].localPreference: expected 0..4294967295, got \"-1\""},
+		{PEER(", med: 4294967296"),
+			"3:56: peers[0].med: expected 0..4294967295, got \"4294967296\""},
+		{PEER(", nextHopSelf: self"),
+			"3:64: peers[0].nextHopSelf: expected true or false, got \"self\""},
+		{PEER(", role: customers"),
+			"3:57: peers[0].role: expected provider, peer, customer, rs-server or rs-client, got "
+			"\"customers\""},
+		{PEER(", addPaths: true"),
+			"3:61: peers[0].addPaths: expected off, rx, tx or both, got \"true\""},
+		{PEER(", communities: '64512:1'"),
+			"3:64: peers[0].communities: expected a list, got \"64512:1\""},
+		{PEER(", communities: ['64512:65536']"),
+			"3:65: peers[0].communities[0]: expected a community such as 64512:100, got "
+			"\"64512:65536\""},
+		{PEER(", communities: ['64512:1:1']"),
+			"3:65: peers[0].communities[0]: expected a community such as 64512:100, got "
+			"\"64512:1:1\""},
+		{PEER(", communities: ['1:1;']"),
+			"3:65: peers[0].communities[0]: expected a community such as 64512:100, got \"1:1;\""},
+		{PEER(", largeCommunities: ['1:1']"),
+			"3:70: peers[0].largeCommunities[0]: expected a large community such as 64512:100:1, "
+			"got \"1:1\""},
+		{PEER(", largeCommunities: ['1:1:4294967296']"),
+			"3:70: peers[0].largeCommunities[0]: expected a large community such as 64512:100:1, "
+			"got \"1:1:4294967296\""},
+		{CLUSTER NODES "peers: [{name: a, address: 'fe80::1', asNumber: 1}]\n",
+			"3:9: peers[0]: a link-local address needs interface"},
+		{CLUSTER NODES "peers: [{name: a, address: 'fe80::1', asNumber: 1, interface: e, "
+			"sourceAddress: 'fd00::1'}]\n",
+			"3:9: peers[0]: sourceAddress: from a link-local address to a link-local one"},
+		{CLUSTER NODES "peers: [{name: a, address: 10.0.0.1, asNumber: 64512, role: peer}]\n",
+			"3:61: peers[0].role: node node1 has the same AS 64512: there are roles between two "
+			"ASes only (RFC 9234)"},
+		{CLUSTER "nodes:\n- {name: a, addresses: [10.0.0.1]}\n- {name: b, addresses: [10.0.0.2]}\n"
+			"peers: [{name: a, address: 10.0.0.3, asNumber: 1, sourceAddress: 10.0.0.4}]\n",
+			"5:66: peers[0].sourceAddress: is one node's address, but a and b both speak to this "
+			"router: choose one with nodeSelector"},
+		{CLUSTER NODES "peers: [{name: a, address: 'fe80::1', asNumber: 1, interface: e},\n"
+			"{name: b, address: 'fe80::1', asNumber: 1, interface: e}]\n",
+			"4:20: peers[1].address: fe80::1 is also a's, and node node1 has to speak to both"},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+START_TEST(options_of_a_router_arrive_in_the_model)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	const struct cluster *cluster = decode(CLUSTER NODES
+		"peers:\n"
+		"- {name: a, address: 10.0.0.1, asNumber: 1, port: 65535, passive: true, multihop: true,\n"
+		"   gateway: 192.168.1.1, sourceAddress: 192.168.1.11, role: rs-server, addPaths: tx,\n"
+		"   allowLocalAS: 10, asPathLimit: 255, localPreference: 0, med: 0, nextHopSelf: false,\n"
+		"   communities: ['0:65535', 1:2], largeCommunities: ['4294967295:0:1']}\n"
+		"- {name: b, address: 'fe80::1', asNumber: 1, interface: eth0, extendedNextHop: true}\n"
+		"- {name: c, address: 'fe80::1', asNumber: 1, interface: eth1, multihop: false}\n",
+		&arena);
+	const struct peer *a = &cluster->peers[0], *b = &cluster->peers[1], *c = &cluster->peers[2];
+
+	ck_assert_uint_eq(a->port, 65535);
+	ck_assert(a->passive);
+	ck_assert_uint_eq(a->multihop, 64);
+	assert_addr(&a->gateway, "192.168.1.1");
+	assert_addr(&a->source_address, "192.168.1.11");
+	ck_assert_int_eq(a->role, ROLE_RS_SERVER);
+	ck_assert_int_eq(a->add_paths, ADD_PATHS_TX);
+	ck_assert_uint_eq(a->allow_local_as, 10);
+	ck_assert_uint_eq(a->as_path_limit, 255);
+	ck_assert(a->local_preference.given && a->local_preference.value == 0);
+	ck_assert(a->med.given && a->med.value == 0);
+	ck_assert(a->next_hop_self.given && !a->next_hop_self.value);
+	ck_assert_uint_eq(a->communities.n, 2);
+	ck_assert_uint_eq(a->communities.items[0].parts[1], 65535);
+	ck_assert_uint_eq(a->large_communities.n, 1);
+	ck_assert_uint_eq(a->large_communities.items[0].parts[0], UINT32_MAX);
+	ck_assert_str_eq(b->interface, "eth0");
+	ck_assert(b->extended_next_hop && !b->med.given && !b->next_hop_self.given);
+	ck_assert_uint_eq(c->multihop, 0);
+}
+END_TEST
+
 START_TEST(bad_password_is_refused_and_not_quoted)
 {
 	static const struct refusal rows[] = {
@@ -1019,6 +1135,7 @@ END_TEST
 
 UNIT(decode, every_key_arrives_in_the_model, smallest_file_has_the_documented_defaults,
 	json_file_is_as_good, peer_inherits_the_session_written_behind_it,
+	options_of_a_router_are_checked, options_of_a_router_arrive_in_the_model,
 	options_of_a_session_are_checked, bad_password_is_refused_and_not_quoted,
 	peer_inherits_and_overrides_each_option,
 	hold_time_alone_moves_the_keepalive_time, order_of_nodes_and_peers_does_not_matter,

@@ -88,9 +88,19 @@ START_TEST(filters_refresh_without_a_restart)
 		"node2:v4 refresh (import where net ~ [ 10.244.20.0/24 ];)");
 	assert_plan(TOR(""), TOR(", import: [0.0.0.0/0]"),
 		"node2:v4 keep, "
-		"tor:peer refresh (import where net ~ [ 0.0.0.0/0 ] && net !~ OWN4;)");
+		"tor:peer refresh (if net !~ [ 0.0.0.0/0 ] || net ~ OWN4 then reject;)");
 	assert_plan(TOR(""), TOR(", export: []"), "node2:v4 keep, tor:peer refresh (export none;)");
 	assert_plan(TOR(", export: []"), TOR(""), "node2:v4 keep, tor:peer refresh (export none;)");
+	assert_plan(TOR(""), TOR(", med: 5"),
+		"node2:v4 keep, tor:peer refresh (export filter {)");
+	assert_plan(TOR(", med: 5"), TOR(", med: 6, communities: ['1:1']"),
+		"node2:v4 keep, tor:peer refresh (bgp_med = 6;)");
+	assert_plan(TOR(""), TOR(", localPreference: 5, asPathLimit: 3"),
+		"node2:v4 keep, tor:peer refresh (if bgp_path.len > 3 then reject;)");
+	assert_plan(TOR(""), TOR(", nextHopSelf: false"),
+		"node2:v4 keep, tor:peer refresh (next hop self off;)");
+	assert_plan(TOR(""), TOR(", importLimit: 3"),
+		"node2:v4 keep, tor:peer keep (import limit 3 action block;)");
 }
 END_TEST
 
@@ -114,6 +124,12 @@ START_TEST(timers_addresses_and_as_numbers_restart)
 		{", longLivedGracefulRestart: {}", "long lived graceful restart on;"},
 		{", connectRetryTime: 7", "connect retry time 7;"},
 		{", ttlSecurity: true", "ttl security on;"},
+		{", passive: true", "passive on;"},
+		{", port: 1179", "neighbor 192.168.1.1 port 1179 as 65000;"},
+		{", role: peer", "local role peer;"},
+		{", allowLocalAS: 1", "allow local as 1;"},
+		{", addPaths: rx", "add paths rx;"},
+		{", interface: eth0", "interface \"eth0\";"},
 		{", password: x", "password \"x\";"},
 	};
 

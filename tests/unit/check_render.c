@@ -213,26 +213,57 @@ START_TEST(peer_speaks_to_the_nodes_its_selector_names)
 }
 END_TEST
 
+/* What stands in every router's import, and what differs. */
+static const char *router_import(struct arena *arena, const char *not_in, const char *more)
+{
+	return arena_printf(arena,
+		"\t\timport filter {\n"
+		"\t\t\tif net !~ %s || net ~ OWN4 then reject;\n"
+		"%s"
+		"\t\t\tif (65535, 0) ~ bgp_community then bgp_local_pref = 0;\n"
+		"\t\t\taccept;\n"
+		"\t\t};\n"
+		"\t\tpreference 90;\n", not_in, more);
+}
+
+#define NO_FINER "\t\t\tif net ~ [ 10.244.0.0/16{25,32} ] then reject;\n"
+
 START_TEST(import_and_export_of_a_peer)
 {
 	static const struct {
-		const char *options, *import, *export; /* NULL: as the template has it */
+		const char *options, *import, *more, *export; /* NULL: as the template has it */
 	} rows[] = {
-		{"", "net ~ CLUSTER4 && net !~ OWN4", NULL},
-		{", import: [0.0.0.0/0]", "net ~ [ 0.0.0.0/0 ] && net !~ OWN4", NULL},
-		{", import: [10.0.0.0/8, 0.0.0.0/0]", "net ~ [ 10.0.0.0/8+, 0.0.0.0/0 ] && net !~ OWN4",
-			NULL},
-		{", import: ['fd00::/8']", "net ~ [ 0.0.0.0/32 ] && net !~ OWN4", NULL},
-		{", export: [pods]", "net ~ CLUSTER4 && net !~ OWN4", NULL},
-		{", export: []", "net ~ CLUSTER4 && net !~ OWN4", "\t\texport none;\n"},
-		{", export: [cluster]", "net ~ CLUSTER4 && net !~ OWN4",
+		{"", "CLUSTER4", NO_FINER, NULL},
+		{", import: [0.0.0.0/0]", "[ 0.0.0.0/0 ]", "", NULL},
+		{", import: [10.0.0.0/8, 0.0.0.0/0]", "[ 10.0.0.0/8+, 0.0.0.0/0 ]", NO_FINER, NULL},
+		{", import: ['fd00::/8']", "[ 0.0.0.0/32 ]", "", NULL},
+		{", import: []", "[ 0.0.0.0/32 ]", "", NULL},
+		{", export: [pods]", "CLUSTER4", NO_FINER, NULL},
+		{", export: []", "CLUSTER4", NO_FINER, "\t\texport none;\n"},
+		{", export: [cluster]", "CLUSTER4", NO_FINER,
 			"\t\texport where net ~ CLUSTER4;\n\t\tnext hop self off;\n"},
-		{", export: [cluster, pods, default]", "net ~ CLUSTER4 && net !~ OWN4",
+		{", export: [cluster, pods, default]", "CLUSTER4", NO_FINER,
 			"\t\texport where (source = RTS_STATIC && net ~ PODS4) || net ~ CLUSTER4 || "
 			"net = 0.0.0.0/0;\n\t\tnext hop self off;\n"},
-		{", import: []", "net ~ [ 0.0.0.0/32 ] && net !~ OWN4", NULL},
-		{", export: [default]", "net ~ CLUSTER4 && net !~ OWN4",
-			"\t\texport where net = 0.0.0.0/0;\n"},
+		{", export: [default]", "CLUSTER4", NO_FINER, "\t\texport where net = 0.0.0.0/0;\n"},
+		{", export: [cluster], nextHopSelf: true", "CLUSTER4", NO_FINER,
+			"\t\texport where net ~ CLUSTER4;\n\t\tnext hop self;\n"},
+		{", nextHopSelf: false", "CLUSTER4", NO_FINER, "\t\tnext hop self off;\n"},
+		{", med: 5, communities: ['1:2'], largeCommunities: ['1:2:3']", "CLUSTER4", NO_FINER,
+			"\t\texport filter {\n"
+			"\t\t\tif !((source = RTS_STATIC && net ~ PODS4)) then reject;\n"
+			"\t\t\tbgp_med = 5;\n"
+			"\t\t\tbgp_community.add((1, 2));\n"
+			"\t\t\tbgp_large_community.add((1, 2, 3));\n"
+			"\t\t\taccept;\n"
+			"\t\t};\n"},
+		{", med: 5, export: []", "CLUSTER4", NO_FINER, "\t\texport none;\n"},
+		{", asPathLimit: 3, localPreference: 200", "CLUSTER4",
+			NO_FINER "\t\t\tif bgp_path.len > 3 then reject;\n"
+				 "\t\t\tbgp_local_pref = 200;\n", NULL},
+		{", addPaths: rx", "CLUSTER4", NO_FINER, "\t\tadd paths rx;\n"},
+		{", addPaths: both", "CLUSTER4", NO_FINER, "\t\tadd paths on;\n"},
+		{", addPaths: 'off'", "CLUSTER4", NO_FINER, NULL},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -244,8 +275,109 @@ START_TEST(import_and_export_of_a_peer)
 			"node1", &arena);
 
 		assert_has(&node1, "sessions.conf",
-			arena_printf(&arena, "\t\timport where %s;\n%s\t};\n}\n", rows[i].import,
+			arena_printf(&arena, "\tipv4 {\n%s%s\t};\n}\n",
+				router_import(&arena, rows[i].import, rows[i].more),
 				rows[i].export ? rows[i].export : ""));
+	}
+}
+END_TEST
+
+/* Whatever `import` covers: nothing finer than a podCIDR, no node's own address, no
+ * segment of ours, unless it is named exactly. */
+START_TEST(router_may_not_say_everything_that_import_covers)
+{
+	static const struct {
+		const char *nodes, *import, *refused;
+	} rows[] = {
+		{THREE, "[10.244.0.0/16]", "[ 10.244.0.0/16{25,32} ]"},
+		{THREE, "[10.244.2.128/25]",
+			"[ 10.244.0.0/16{25,32} ] && net !~ [ 10.244.2.128/25 ]"},
+		{THREE, "[10.244.2.0/24]", "[ 10.244.0.0/16{25,32} ]"},
+		{THREE, "[192.168.0.0/16]",
+			"[ 192.168.1.11/32{1,32}, 192.168.1.12/32, 192.168.1.13/32 ] && "
+			"net !~ [ 192.168.0.0/16 ]"},
+		{THREE, "[192.168.1.12/32]", "[ 192.168.1.12/32 ] && net !~ [ 192.168.1.12/32 ]"},
+		{"nodes:\n"
+		 "- {name: node1, addresses: [192.168.1.11], podCIDRs: [10.244.1.0/24]}\n"
+		 "- {name: node2, addresses: [192.168.2.12], podCIDRs: [10.244.2.0/26]}\n",
+			"[10.244.0.0/16]",
+			"[ 10.244.0.0/16{27,32}, 10.244.1.0/24{25,26} ]"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena arena = {0};
+		struct rendered node1 = render_node(
+			decode(arena_printf(&arena, CLUSTER "%s"
+				"peers: [{name: tor, address: 192.168.1.1, asNumber: 1, import: %s}]\n",
+				rows[i].nodes, rows[i].import), &arena),
+			"node1", &arena);
+
+		assert_has(&node1, "sessions.conf",
+			arena_printf(&arena, "\t\t\tif net ~ %s then reject;\n", rows[i].refused));
+	}
+}
+END_TEST
+
+START_TEST(nothing_finer_stays_the_same_line_when_a_node_comes)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	static const char tor[] = "peers: [{name: tor, address: 192.168.1.1, asNumber: 1}]\n";
+	const char *two = arena_printf(&arena, CLUSTER THREE "%s", tor);
+	const char *more = arena_printf(&arena, CLUSTER THREE
+		"- {name: node4, addresses: [192.168.1.14], podCIDRs: [10.244.9.0/24]}\n%s", tor);
+	struct rendered a = render_node(decode(two, &arena), "node1", &arena),
+			b = render_node(decode(more, &arena), "node1", &arena);
+
+	ck_assert_str_eq(strstr(text_of(&a, "sessions.conf"), "protocol bgp 'tor:peer'"),
+		strstr(text_of(&b, "sessions.conf"), "protocol bgp 'tor:peer'"));
+}
+END_TEST
+
+START_TEST(way_to_a_router)
+{
+	static const struct {
+		const char *options, *part;
+	} rows[] = {
+		{"address: 192.168.1.1, port: 1179", "\tneighbor 192.168.1.1 port 1179 as 65000;\n"},
+		{"address: 192.168.1.1, passive: true", "\tpassive on;\n"},
+		{"address: 192.168.1.1, allowLocalAS: 2", "\tallow local as 2;\n"},
+		{"address: 192.168.1.1, role: rs-client", "\tlocal role rs_client;\n"},
+		{"address: 192.168.1.1, interface: eth0", "\tinterface \"eth0\";\n"},
+		{"address: 192.168.1.1, nodeSelector: {rack: a}, sourceAddress: 192.168.1.99",
+			"\tlocal 192.168.1.99 as 64512;\n"},
+		{"address: 'fd00::1', nodeSelector: {rack: a}, sourceAddress: 'fd00::99'",
+			"\tlocal fd00::99 as 64512;\n"},
+		{"address: 10.9.0.1, multihop: true, import: []", "\tmultihop 64;\n"},
+		{"address: 10.9.0.1, multihop: 3, gateway: 192.168.1.1",
+			"\nipv4 table 'tor:hops';\n"
+			"protocol static 'tor:gateway' {\n"
+			"\tipv4 { table 'tor:hops'; };\n"
+			"\troute 0.0.0.0/0 via 192.168.1.1;\n"
+			"}\n"
+			"protocol direct 'tor:links' {\n"
+			"\tipv4 { table 'tor:hops'; };\n"
+			"}\n"
+			"\nprotocol bgp 'tor:peer' from roost4 {\n"},
+		{"address: 10.9.0.1, multihop: 3, gateway: 192.168.1.1",
+			"\t\tigp table 'tor:hops';\n\t};\n}\n"},
+		{"address: 'fe80::1', interface: eth0",
+			"\tlocal as 64512;\n\tneighbor fe80::1 as 65000;\n"},
+		{"address: 'fe80::1', interface: eth0, extendedNextHop: true",
+			"\t\textended next hop on;\n\t\timport limit 20000 action block;\n\t};\n}\n"},
+		{"address: 'fe80::1', interface: eth0, extendedNextHop: true",
+			"\tipv4 {\n\t\timport filter {\n\t\t\tif net !~ CLUSTER4 || "},
+		{"address: 'fe80::1', interface: eth0, extendedNextHop: true",
+			"\t\texport where (source = RTS_STATIC && net ~ PODS4);\n\t\tnext hop self;\n"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena arena = {0};
+		struct rendered node1 = render_node(
+			decode(arena_printf(&arena, CLUSTER THREE
+				"peers: [{name: tor, asNumber: 65000, %s}]\n", rows[i].options), &arena),
+			"node1", &arena);
+
+		assert_has(&node1, "sessions.conf", rows[i].part);
 	}
 }
 END_TEST
@@ -517,7 +649,9 @@ END_TEST
 UNIT(render, node_conf_says_who_we_are_and_announces_our_pod_cidrs, every_other_node_is_one_session,
 	families_are_sessions_of_their_own, family_without_pod_cidrs_has_no_sessions,
 	topology_none_leaves_only_the_peers, peer_speaks_to_the_nodes_its_selector_names,
-	import_and_export_of_a_peer, session_options_stand_in_the_session,
+	import_and_export_of_a_peer,
+	router_may_not_say_everything_that_import_covers,
+	nothing_finer_stays_the_same_line_when_a_node_comes, way_to_a_router, session_options_stand_in_the_session,
 	every_option_is_a_line_of_the_block,
 	without_bfd_there_is_no_bfd_protocol, node_with_its_own_as_says_so_on_both_ends,
 	router_id_without_ipv4_is_made_of_the_ipv6_address,
