@@ -510,7 +510,7 @@ static int wait_until_ready(struct netlink *netlink, int pod, const struct plan 
 			return 0;
 		if (nanosleep(&pause, NULL) < 0)
 			return batch_error(err, plan->host.ifname);
-		if (pause_us < 800)
+		if (pause_us < 6400)
 			pause_us *= 2;
 	}
 	return err_set(err, CNI_KERNEL, "%s is not ready after %d ms", plan->host.ifname,
