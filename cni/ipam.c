@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -884,13 +885,14 @@ int ipam_find(const struct ipam_place *place, const char *container, const char 
 	return err_set(err, CNI_DIFFERS, "container %s holds no address for %s", container, ifname);
 }
 
-/* What will be asked of the nearest folder that exists: may we write there? */
-static int probe_dir(const char *dir, struct err *err)
+/* What will be asked of the nearest folder that exists: may we write there, and is
+ * there room? */
+static int probe_dir(const char *dir, struct statvfs *fs, struct err *err)
 {
 	char path[PATH_MAX], *slash;
 
 	snprintf(path, sizeof(path), "%s", dir);
-	while (access(path, W_OK) < 0) {
+	while (access(path, W_OK | X_OK) < 0) {
 		slash = strrchr(path, '/');
 		if (errno != ENOENT || !slash || slash == path) {
 			err_errno(err, "lease store %s", dir);
@@ -899,6 +901,25 @@ static int probe_dir(const char *dir, struct err *err)
 		}
 		*slash = '\0';
 	}
+	if (statvfs(path, fs) < 0)
+		*fs = (struct statvfs){0};
+	return 0;
+}
+
+/* Whether one lease more fits.  A slot of a page that the file has already needs no
+ * room; a file system that tells no size (tmpfs without a limit) has room. */
+static int probe_room(
+	const struct ipam *ipam, size_t slot, const struct statvfs *fs, struct err *err)
+{
+	struct stat st;
+
+	if (ipam->fd >= 0 && fstat(ipam->fd, &st) == 0 &&
+		lease_slot_offset(slot + 1) <= (size_t)st.st_blocks * 512)
+		return 0;
+	if (fs->f_blocks && fs->f_bfree == 0)
+		return err_set(err, CNI_UNAVAILABLE, "lease store %s: no space left", ipam->dir);
+	if (ipam->fd < 0 && fs->f_files && fs->f_ffree == 0)
+		return err_set(err, CNI_UNAVAILABLE, "lease store %s: no inode left", ipam->dir);
 	return 0;
 }
 
@@ -907,14 +928,16 @@ int ipam_probe(const struct ipam_place *place, const struct lease_want *want, st
 	_cleanup_ipam_ struct ipam ipam = IPAM_OF(place);
 	enum cause cause;
 	struct lease lease;
+	struct statvfs fs;
 	size_t slot;
 
 	if (ipam_open(&ipam, false, &cause, err) < 0 ||
 		(cause != CAUSE_NONE && renew(&ipam, cause, false, err) < 0) ||
 		(place->shared && open_others(&ipam, err) < 0) ||
-		choose(&ipam, want, false, &lease, &slot, err) < 0)
+		choose(&ipam, want, false, &lease, &slot, err) < 0 ||
+		probe_dir(ipam.dir, &fs, err) < 0)
 		return -1;
-	return probe_dir(ipam.dir, err);
+	return probe_room(&ipam, slot, &fs, err);
 }
 
 int ipam_list(const struct ipam_place *place, struct arena *mem, struct lease **leases,

@@ -440,6 +440,17 @@ static int cmd_gc(struct call *call, struct err *err)
 	return gc_result(&gc, err);
 }
 
+/* Forwarding that is off is no reason to refuse: ADD switches it on, and on a node whose
+ * STATUS is bad there would be no ADD.  That it cannot be switched on is one. */
+static int would_forward(const struct cni_request *request, struct err *err)
+{
+	for (size_t i = 0; i < request->set_count; i++)
+		if (netlink_check_forwarding(request->sets[i].ranges[0].subnet.addr.family, err) <
+			0)
+			return -1;
+	return 0;
+}
+
 static int would_add(struct call *call, struct netlink *netlink, struct err *err)
 {
 	const struct ipam_place place = place_to_take_from(call, netlink);
@@ -448,6 +459,8 @@ static int would_add(struct call *call, struct netlink *netlink, struct err *err
 
 	if (call->request.delegate)
 		return ask_delegate(call, "STATUS", &ignored, err);
+	if (!call->request.ipam_only && would_forward(&call->request, err) < 0)
+		return -1;
 	want.container = ""; /* nobody's name: the question is about everybody */
 	return ipam_probe(&place, &want, err);
 }

@@ -186,13 +186,28 @@ static int sysctl_keep_addrs(const char *ifname, struct err *err)
 	return sysctl_write(path, "1", err);
 }
 
+#define FORWARD_IPV4 "/proc/sys/net/ipv4/ip_forward"
+#define FORWARD_IPV6 "/proc/sys/net/ipv6/conf/all/forwarding"
+
 static int switch_forwarding_on(const struct plan *plan, struct err *err)
 {
-	if (plan->has_ipv4 && sysctl_switch("/proc/sys/net/ipv4/ip_forward", true, err) < 0)
+	if (plan->has_ipv4 && sysctl_switch(FORWARD_IPV4, true, err) < 0)
 		return -1;
-	if (plan->has_ipv6 &&
-		sysctl_switch("/proc/sys/net/ipv6/conf/all/forwarding", true, err) < 0)
+	if (plan->has_ipv6 && sysctl_switch(FORWARD_IPV6, true, err) < 0)
 		return -1;
+	return 0;
+}
+
+int netlink_check_forwarding(uint8_t family, struct err *err)
+{
+	const char *path = family == AF_INET ? FORWARD_IPV4 : FORWARD_IPV6;
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char value = '0';
+
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0 || read(fd, &value, 1) < 0 || (value == '0' && access(path, W_OK) < 0))
+		return batch_error(err, path);
 	return 0;
 }
 

@@ -41,6 +41,9 @@ int netlink_open_netns(const char *path, bool own, int *fd, struct err *err);
 /* Whether the path is our own namespace; anything that is none at all is not. */
 bool netlink_is_own_netns(const char *path);
 
+/* Whether netlink_apply() could have the node forward packets of this family; CNI_KERNEL. */
+int netlink_check_forwarding(uint8_t family, struct err *err);
+
 /* CNI_EXISTS when this attachment has its link already. */
 int netlink_check_free(
 	struct netlink *netlink, const struct plan_identity *identity, struct err *err);

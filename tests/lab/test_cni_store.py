@@ -12,7 +12,7 @@ import struct
 import pytest
 
 from cniharness import Host, find_plugin, is_sanitized
-from leasefile import SLOT, header_sum, slot_sum
+from leasefile import SLOT, fill, header_sum, slot_sum
 
 IO, CONFIG, TRY_LATER, UNAVAILABLE, EXISTS, KERNEL, DIFFERS = 5, 7, 11, 50, 100, 101, 102
 
@@ -462,6 +462,94 @@ def test_gc_sweeps_a_link_that_was_cut_off_before_its_alias(host):
     host.namespace.run("ip", "link", "add", "rst00000000000", "type", "veth")
     assert host.call("GC", conf=gc_conf(host)).code == 0
     assert host.held() == {} and host.veths() == ["rst00000000000"], "not known to be ours"
+
+
+# ---------------------------------------------------------------- STATUS
+
+def assert_status_is_right(host, conf=None, **named):
+    """STATUS says what ADD then does; whether it was good."""
+    status = host.call("STATUS", conf=conf, **named)
+    add = host.call("ADD", "probe", host.pod(), conf=conf, **named)
+    assert (status.code == 0) == (add.code == 0), (status, add)
+    if status.code == 0:
+        return True
+    assert status.error == UNAVAILABLE and status.json["msg"], status
+    assert host.held().get("probe") is None
+    return False
+
+
+@pytest.mark.parametrize("store", ["there", "not yet there"])
+def test_status_sees_that_the_store_is_on_a_read_only_disk(host, store):
+    os.mkdir(host.data_dir)
+    if store == "there":
+        host.add("c1")
+    reply = host.call("STATUS", prefix=[*READ_ONLY, host.data_dir])
+    assert reply.error == UNAVAILABLE
+    assert "Read-only file system" in reply.json["msg"] and host.data_dir in reply.json["msg"]
+    assert not assert_status_is_right(host, prefix=[*READ_ONLY, host.data_dir])
+
+
+@pytest.mark.parametrize("store", ["file", "folder", "not yet there"])
+def test_status_sees_that_the_store_may_not_be_written(host, store):
+    """Root without its usual right to overlook permissions, as in some containers."""
+    os.mkdir(host.data_dir)
+    locked = host.data_dir
+    if store != "not yet there":
+        host.add("c1")
+        locked = path(host) if store == "file" else os.path.dirname(path(host))
+    os.chmod(locked, 0o444 if store == "file" else 0o555)
+    os.chown(locked, 65534, 65534)
+    prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    reply = host.call("STATUS", prefix=prefix)
+    if store == "folder":
+        assert reply.error == UNAVAILABLE
+    else:
+        assert not assert_status_is_right(host, prefix=prefix)
+    assert "Permission denied" in reply.json["msg"] and host.data_dir in reply.json["msg"]
+    assert assert_status_is_right(host)
+
+
+# A disk of this size, with what is in the folder on it, and then full.
+FULL = ["unshare", "-m", "sh", "-c",
+        'cp -a "$0" "$0.was" && mount -t tmpfs -o "size=$1" tmpfs "$0" && cp -a "$0.was/." "$0" && '
+        'rm -r "$0.was" && { cat /dev/zero >"$0/filler" 2>/dev/null; shift; exec "$@"; }']
+
+
+@pytest.mark.parametrize("leases", [0, 1, 15, 16])
+def test_status_sees_that_the_disk_is_full_when_a_lease_needs_room(host, leases):
+    """The 16th slot is the first of a new page; all before it is there already."""
+    if os.sysconf("SC_PAGE_SIZE") != 4096:
+        pytest.skip("counts on pages of 4096 bytes")
+    os.mkdir(host.data_dir)
+    if leases:
+        fill(path(host), leases, subnets=("10.244.1.0/24", "fd00:10:244:1::/64"))
+    good = assert_status_is_right(host, prefix=[*FULL, host.data_dir, "32k"])
+    assert good == (leases in (1, 16))
+    reply = host.call("STATUS", prefix=[*FULL, host.data_dir, "32k"])
+    if not good:
+        assert "no space left" in reply.json["msg"] and host.data_dir in reply.json["msg"]
+
+
+def test_status_does_not_mind_that_forwarding_is_off_for_add_switches_it_on(host):
+    for name in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+        host.namespace.set_sysctl(name, "0")
+    assert assert_status_is_right(host)
+    for name in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+        assert host.namespace.sysctl(name) == "1"
+
+
+@pytest.mark.parametrize("subnet, name", [
+    ("10.244.1.0/24", "net/ipv4/ip_forward"),
+    ("fd00:10:244:1::/64", "net/ipv6/conf/all/forwarding")])
+def test_status_sees_that_forwarding_is_off_and_cannot_be_switched_on(host, subnet, name):
+    host.namespace.set_sysctl(name, "0")
+    conf, prefix = host.conf(subnets=[subnet]), ["unshare", "-m", "sh", "-c",
+        'mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec "$@"', "sh"]
+    assert not assert_status_is_right(host, conf=conf, prefix=prefix)
+    reply = host.call("STATUS", conf=conf, prefix=prefix)
+    assert f"/proc/sys/{name}" in reply.json["msg"] and "Read-only" in reply.json["msg"]
+    host.namespace.set_sysctl(name, "1")
+    assert host.call("STATUS", conf=conf, prefix=prefix).code == 0
 
 
 # ---------------------------------------------------------------- used up
