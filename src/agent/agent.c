@@ -8,6 +8,7 @@
 
 #include "agent/outputs.h"
 #include "base/log.h"
+#include "bird/leaving.h"
 #include "cni/lease.h"
 #include "kernel/masquerade.h"
 #include "kernel/nft.h"
@@ -29,11 +30,13 @@
 /* All that comes of one read of the file, in one arena. */
 struct wanted {
 	struct arena arena;
+	struct fileset templates, snippets;
 	struct cluster *cluster;
 	const struct node *self;
 	struct session_want *sessions;
 	size_t n_sessions;
 	struct rendered rendered;
+	size_t n_leaving; /* sessions rendered that the topology no longer has */
 	struct buf masquerade; /* text of the nftables table; empty: none */
 };
 
@@ -63,7 +66,10 @@ struct agent {
 	struct source *source;
 	struct agent_status status;
 	struct wanted *wanted; /* the last that was decoded and rendered; NULL: none yet */
-	struct apply *apply;   /* running, for `wanted` */
+	struct apply *apply;   /* running, for `wanted`; before it ... */
+	struct observation *before; /* ... a look at what the topology leaves over, */
+	struct event *parting;      /* ... and a moment before that goes */
+	bool was_leaving;
 	struct wanted *next;   /* loaded while an apply was running */
 	struct nat nat;
 	char refused_id[CONFIG_ID_LEN + 1]; /* not tried again by a mere look */
@@ -89,10 +95,21 @@ static void wanted_free(struct wanted *wanted)
 	free(wanted);
 }
 
+static int wanted_render(struct wanted *wanted, struct err *err)
+{
+	wanted->sessions = render_sessions(wanted->cluster, wanted->self, &wanted->arena,
+		&wanted->n_sessions);
+	return render(wanted->cluster, wanted->self, &wanted->templates, &wanted->snippets,
+		&wanted->arena, &wanted->rendered, err);
+}
+
 static int wanted_build(const struct agent *agent, struct inputs *inputs, struct wanted *wanted,
 	struct err *err)
 {
 	const char *name = agent->options.node_name;
+
+	wanted->templates = inputs->templates;
+	wanted->snippets = inputs->snippets;
 
 	if (decode_cluster(agent->options.config, buf_text(&inputs->yaml), inputs->yaml.len,
 		    &wanted->arena, &wanted->cluster, err) < 0)
@@ -104,11 +121,8 @@ static int wanted_build(const struct agent *agent, struct inputs *inputs, struct
 	if (source_read_passwords(agent->source, wanted->cluster, wanted->self, &wanted->arena,
 		    err) < 0)
 		return -1;
-	wanted->sessions = render_sessions(wanted->cluster, wanted->self, &wanted->arena,
-		&wanted->n_sessions);
 	masquerade_render(wanted->cluster, wanted->self, &wanted->masquerade);
-	return render(wanted->cluster, wanted->self, &inputs->templates, &inputs->snippets,
-		&wanted->arena, &wanted->rendered, err);
+	return wanted_render(wanted, err);
 }
 
 /* NULL, and *err, when the file cannot be used. */
@@ -372,14 +386,14 @@ static void on_applied(const struct apply_result *result, void *arg)
 		retry_later(agent, RETRY_FAILED_SECONDS, RETRY_FAILED_MAX_SECONDS);
 	else if (result->outcome == APPLY_ROLLED_BACK)
 		retry_later(agent, RETRY_ROLLED_BACK_SECONDS, RETRY_ROLLED_BACK_MAX_SECONDS);
-	else if (agent->status.own_error.code || nat_wants_retry(agent))
+	else if (agent->status.own_error.code || nat_wants_retry(agent) || agent->wanted->n_leaving)
 		retry_later(agent, RETRY_FAILED_SECONDS, RETRY_FAILED_MAX_SECONDS);
 	else
 		retry_over(agent);
 	turn_ended(agent, result);
 }
 
-static void apply_wanted(struct agent *agent)
+static void start_apply(struct agent *agent)
 {
 	const struct wanted *wanted = agent->wanted;
 	struct apply_want want = {
@@ -391,9 +405,62 @@ static void apply_wanted(struct agent *agent)
 		.n_sessions = wanted->n_sessions,
 	};
 
+	agent->apply = apply_start(agent->base, &want, on_applied, agent);
+}
+
+/* ---------------------------------------------------------------- what a topology leaves over */
+
+static void on_parting(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	start_apply(arg);
+}
+
+/* The other node says that it listens to reflectors before it has heard them: once
+ * all have what they need, they get a moment more. */
+static void part(struct agent *agent)
+{
+	const struct timeval moment = {.tv_sec = 1};
+
+	evtimer_add(agent->parting, &moment);
+}
+
+/* See bird/leaving.h.  What BIRD did not tell is asked again by the transaction, which
+ * then fails. */
+static void on_before(struct bird_state *bird, void *arg)
+{
+	struct agent *agent = arg;
+	struct wanted *wanted = agent->wanted;
+	bool was_leaving = agent->was_leaving;
+	struct err err;
+
+	agent->before = NULL;
+	wanted->n_leaving = leaving_mark(wanted->cluster, wanted->self, bird);
+	bird_state_free(bird);
+	agent->was_leaving = wanted->n_leaving > 0;
+	/* It was rendered once, from the same files. */
+	if (wanted->n_leaving && wanted_render(wanted, &err) < 0)
+		log_error("source: %s", err.msg);
+	if (was_leaving != agent->was_leaving)
+		log_info("agent: topology reflector, sessions_kept=%zu", wanted->n_leaving);
+	if (was_leaving && !agent->was_leaving)
+		part(agent);
+	else
+		start_apply(agent);
+}
+
+static void apply_wanted(struct agent *agent)
+{
+	const struct wanted *wanted = agent->wanted;
+
 	evtimer_del(agent->retry);
 	agent->status.applying = true;
-	agent->apply = apply_start(agent->base, &want, on_applied, agent);
+	if (leaving_is_possible(wanted->cluster, wanted->self))
+		agent->before = observe_start(agent->base, wanted->cluster,
+			wanted->self->as_number, on_before, agent);
+	else
+		start_apply(agent);
 }
 
 /* ---------------------------------------------------------------- the turn */
@@ -406,7 +473,7 @@ static void load_failed(struct agent *agent, const struct err *err)
 	/* What waited for its transaction is no longer what the file says. */
 	wanted_free(agent->next);
 	agent->next = NULL;
-	if (!agent->apply) {
+	if (!agent->status.applying) {
 		nat_keep(agent);
 		turn_ended(agent, NULL);
 	}
@@ -456,7 +523,7 @@ static int turn(struct agent *agent, bool insist)
 		return -1;
 	}
 	loaded(agent, wanted);
-	if (agent->apply) {
+	if (agent->status.applying) {
 		queue_behind_apply(agent, wanted);
 		return 0;
 	}
@@ -607,7 +674,7 @@ static void look_at_bird(struct agent *agent)
 		return;
 	agent->looking = agent->looks;
 	agent->looks = NULL;
-	agent->observation = observe_start(agent->base, agent->wanted->cluster, on_observed, agent);
+	agent->observation = observe_start(agent->base, agent->wanted->cluster, 0, on_observed, agent);
 }
 
 static void on_observed(struct bird_state *bird, void *arg)
@@ -663,6 +730,7 @@ struct agent *agent_new(struct event_base *base, const struct agent_options *opt
 	agent->status.source_path = options->config;
 	agent->debounce = evtimer_new(base, on_debounced, agent);
 	agent->retry = evtimer_new(base, on_retry, agent);
+	agent->parting = evtimer_new(base, on_parting, agent);
 	agent->source = source_new(base, options->config, on_source_changed, agent);
 	return agent;
 }
@@ -672,6 +740,7 @@ void agent_free(struct agent *agent)
 	if (!agent)
 		return;
 	apply_abandon(agent->apply);
+	observe_cancel(agent->before);
 	observe_cancel(agent->observation);
 	forget_looks(agent->looking);
 	forget_looks(agent->looks);
@@ -683,6 +752,7 @@ void agent_free(struct agent *agent)
 	source_free(agent->source);
 	event_free(agent->debounce);
 	event_free(agent->retry);
+	event_free(agent->parting);
 	free(agent);
 }
 

@@ -63,8 +63,18 @@ static size_t sessions_up(const struct view *view)
 	size_t up = 0;
 
 	for (size_t i = 0; i < view->n_sessions; i++)
-		up += session_is_up(view, i);
+		up += !view->sessions[i].leaving && session_is_up(view, i);
 	return up;
+}
+
+/* Of the topology; what it leaves over may end at any time. */
+static size_t sessions_wanted(const struct view *view)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < view->n_sessions; i++)
+		n += !view->sessions[i].leaving;
+	return n;
 }
 
 /* ---------------------------------------------------------------- routes */
@@ -218,7 +228,8 @@ static struct expected *expected_routes(const struct view *view, struct arena *a
 			e->node = node;
 			e->prefix = node->pod_cidrs.items[j];
 			e->own = node == view->self;
-			if (!e->own && cluster->topology == TOPOLOGY_MESH)
+			/* A reflector leaves the next hop as it is. */
+			if (!e->own && cluster->topology != TOPOLOGY_NONE)
 				e->next_hop = node->address[f];
 			e->bird = find_route(&index, &e->prefix);
 			e->kernel = fib_find(view->fib, &e->prefix);
@@ -301,7 +312,7 @@ json_t *report_nodes(const struct view *view)
 			if (node->address[f].family)
 				json_array_append_new(addresses, json_addr(&node->address[f]));
 		for (size_t j = 0; j < view->n_sessions; j++)
-			if (view->sessions[j].node == node) {
+			if (view->sessions[j].node == node && !view->sessions[j].leaving) {
 				total++;
 				up += session_is_up(view, j);
 			}
@@ -333,10 +344,13 @@ json_t *report_peers(const struct view *view)
 		const struct bird_session *have = have_session(view, i);
 
 		json_array_append_new(list,
-			json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:b, s:o, s:i, s:i, s:o, s:o}",
+			json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:b, s:o, s:i, s:i, s:o, s:o, s:b}",
 				"session", want->name, "name",
 				want->node ? want->node->name : want->peer->name, "kind",
-				want->node ? "node" : "router", "address",
+				!want->node             ? "router"
+				: want->node->reflector ? "reflector"
+							: "node",
+				"address",
 				json_addr(&want->neighbor), "asNumber",
 				(json_int_t)(have && have->neighbor_as ? have->neighbor_as : want->neighbor_as), "state",
 				have ? have->state : "unknown", "up", have && have->up, "since",
@@ -344,7 +358,8 @@ json_t *report_peers(const struct view *view)
 				have ? (int)have->imported : 0, "routesOut",
 				have ? (int)have->exported : 0, "bfd",
 				json_text(have ? have->bfd : NULL), "reason",
-				have && have->up ? json_null() : json_text(why_down(view, have))));
+				have && have->up ? json_null() : json_text(why_down(view, have)),
+				"leaving", want->leaving));
 	}
 	return list;
 }
@@ -457,7 +472,7 @@ static json_t *masquerade_json(const struct view *view)
 static void bird_problems(const struct view *view, json_t *problems)
 {
 	const struct bird_state *bird = view->bird;
-	size_t up = sessions_up(view);
+	size_t up = sessions_up(view), wanted = sessions_wanted(view);
 
 	if (bird->err.code) {
 		add_problem(problems, "%s%s", strncmp(bird->err.msg, "BIRD", 4) == 0 ? "" : "BIRD: ",
@@ -470,9 +485,8 @@ static void bird_problems(const struct view *view, json_t *problems)
 		add_problem(problems, "BIRD's configuration waits for confirmation");
 	if (bird->recovering)
 		add_problem(problems, "BIRD recovers from a restart and withholds routes");
-	if (up < view->n_sessions)
-		add_problem(problems, "%zu of %zu sessions are down", view->n_sessions - up,
-			view->n_sessions);
+	if (up < wanted)
+		add_problem(problems, "%zu of %zu sessions are down", wanted - up, wanted);
 }
 
 struct route_count {
@@ -589,8 +603,9 @@ json_t *report_status(const struct view *view)
 			bird->err.code ? json_string(bird->err.msg) : json_null(), "unconfirmed",
 			bird->unconfirmed, "recovering", bird->recovering));
 	json_object_set_new(json, "sessions",
-		json_pack("{s:i, s:i}", "up", (int)sessions_up(view), "total",
-			(int)view->n_sessions));
+		json_pack("{s:i, s:i, s:i}", "up", (int)sessions_up(view), "total",
+			(int)sessions_wanted(view), "leaving",
+			(int)(view->n_sessions - sessions_wanted(view))));
 	json_object_set_new(json, "podCIDRs", own_pod_cidrs(view));
 	json_object_set_new(json, "masquerade", masquerade_json(view));
 	json_object_set_new(json, "routes",
@@ -618,7 +633,7 @@ int report_ready(const struct view *view, struct err *why)
 
 		if (announced_to(view, prefix) == 0)
 			return err_set(why, 1, "%s is announced to nobody, %zu of %zu sessions are up",
-				prefix_format(prefix, text), sessions_up(view), view->n_sessions);
+				prefix_format(prefix, text), sessions_up(view), sessions_wanted(view));
 	}
 	return 0;
 }

@@ -247,12 +247,12 @@ static void on_confirm(struct apply *a, const struct reply *reply)
 	finish(a, APPLY_CONFIRMED, NULL);
 }
 
-static bool is_wanted(const struct apply *a, const char *name)
+static const struct session_want *find_wanted(const struct apply *a, const char *name)
 {
 	for (size_t i = 0; i < a->want.n_sessions; i++)
 		if (strcmp(a->want.sessions[i].name, name) == 0)
-			return true;
-	return false;
+			return &a->want.sessions[i];
+	return NULL;
 }
 
 static const char *first_still_down(struct apply *a, const struct reply *reply)
@@ -264,9 +264,13 @@ static const char *first_still_down(struct apply *a, const struct reply *reply)
 	for (size_t i = 0; i < a->n_were_up && !missing; i++) {
 		const char *name = a->were_up[i].name;
 		const struct bird_session *now = bird_find_session(&state, name);
+		const struct session_want *want = find_wanted(a, name);
 
+		/* The other side may end a session first that is leaving. */
+		if (want && want->leaving)
+			continue;
 		/* The operator's own count too, as long as BIRD has them. */
-		if (now ? !now->up : is_wanted(a, name))
+		if (now ? !now->up : want != NULL)
 			missing = name;
 	}
 	arena_free(&state.arena);

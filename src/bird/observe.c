@@ -152,23 +152,28 @@ static enum bird_dest parse_dest(const char *word)
 	return DEST_OTHER;
 }
 
+struct route_list {
+	struct bird_route *items;
+	size_t n;
+};
+
 /* "10.244.2.0/24  unicast [node2:v4 2026-... from ...] * (100) [i]", the prefix
  * blank when it is that of the route before. */
 static struct bird_route *parse_route(const char *text, struct prefix *net,
-	struct bird_state *state)
+	struct route_list *list, struct arena *arena)
 {
-	const char *line = text, *word = next_word(&state->arena, &line), *bracket;
+	const char *line = text, *word = next_word(arena, &line), *bracket;
 	struct bird_route *route;
 
 	if (prefix_parse(word, net))
-		word = next_word(&state->arena, &line);
+		word = next_word(arena, &line);
 	bracket = line + strspn(line, " \t");
 	if (*bracket != '[' || !net->addr.family)
 		return NULL;
-	route = ARENA_PUSH(&state->arena, state->routes, &state->n_routes);
+	route = ARENA_PUSH(arena, list->items, &list->n);
 	route->prefix = *net;
 	route->dest = parse_dest(word);
-	route->protocol = arena_strndup(&state->arena, bracket + 1, strcspn(bracket + 1, " ]"));
+	route->protocol = arena_strndup(arena, bracket + 1, strcspn(bracket + 1, " ]"));
 	route->best = strstr(bracket, "] * ") != NULL;
 	return route;
 }
@@ -183,7 +188,8 @@ static void parse_via(const char *line, struct bird_route *route, struct arena *
 		route->via.family = 0;
 }
 
-void parse_routes(const struct reply *reply, struct bird_state *state)
+static void parse_route_list(
+	const struct reply *reply, struct route_list *list, struct arena *arena)
 {
 	struct bird_route *route = NULL;
 	struct prefix net = {0};
@@ -195,11 +201,29 @@ void parse_routes(const struct reply *reply, struct bird_state *state)
 			continue;
 		if (line->text[0] == '\t') {
 			if (route)
-				parse_via(line->text, route, &state->arena);
+				parse_via(line->text, route, arena);
 		} else {
-			route = parse_route(line->text, &net, state);
+			route = parse_route(line->text, &net, list, arena);
 		}
 	}
+}
+
+void parse_routes(const struct reply *reply, struct bird_state *state)
+{
+	struct route_list list = {state->routes, state->n_routes};
+
+	parse_route_list(reply, &list, &state->arena);
+	state->routes = list.items;
+	state->n_routes = list.n;
+}
+
+void parse_marked(const struct reply *reply, struct bird_state *state)
+{
+	struct route_list list = {state->marked, state->n_marked};
+
+	parse_route_list(reply, &list, &state->arena);
+	state->marked = list.items;
+	state->n_marked = list.n;
 }
 
 /* "192.168.1.12  eth0  Up  2026-...  0.300  0.900": state by neighbour address. */
@@ -243,6 +267,8 @@ struct observation {
 	struct bird_state *state;
 	struct prefixes pod_cidrs;
 	size_t next_cidr;
+	uint32_t mark_as;
+	bool ask_marked; /* the second round, for the mark */
 	observe_fn *done;
 	void *arg;
 };
@@ -292,22 +318,33 @@ static void on_routes(const struct reply *reply, const struct err *err, void *ar
 		return;
 	if (is_refused(o, reply))
 		return;
-	parse_routes(reply, o->state);
+	if (o->ask_marked)
+		parse_marked(reply, o->state);
+	else
+		parse_routes(reply, o->state);
 	ask_routes(o);
 }
 
 /* Only what lies in the cluster: a router may send us a whole Internet. */
 static void ask_routes(struct observation *o)
 {
-	const struct prefix *cidr = &o->pod_cidrs.items[o->next_cidr];
-	char text[PREFIX_TEXT_MAX], command[160];
+	char text[PREFIX_TEXT_MAX], mark[80] = "", command[240];
+	const struct prefix *cidr;
 
-	if (o->next_cidr++ == o->pod_cidrs.n) {
+	if (o->next_cidr == o->pod_cidrs.n && o->mark_as && !o->ask_marked) {
+		o->ask_marked = true;
+		o->next_cidr = 0;
+	}
+	if (o->next_cidr == o->pod_cidrs.n) {
 		finish(o);
 		return;
 	}
-	snprintf(command, sizeof(command), "show route table master%c where net ~ [ %s+ ]",
-		family_of(&cidr->addr) == IPV4 ? '4' : '6', prefix_format(cidr, text));
+	cidr = &o->pod_cidrs.items[o->next_cidr++];
+	if (o->ask_marked)
+		snprintf(mark, sizeof(mark),
+			" && source = RTS_BGP && " RENDER_MARK " ~ bgp_large_community", o->mark_as);
+	snprintf(command, sizeof(command), "show route table master%c where net ~ [ %s+ ]%s",
+		family_of(&cidr->addr) == IPV4 ? '4' : '6', prefix_format(cidr, text), mark);
 	control_send(o->control, command, ANSWER_SECONDS, on_routes, o);
 }
 
@@ -373,7 +410,7 @@ static void on_greeting(const struct reply *reply, const struct err *err, void *
 }
 
 struct observation *observe_start(struct event_base *base, const struct cluster *cluster,
-	observe_fn *done, void *arg)
+	uint32_t mark_as, observe_fn *done, void *arg)
 {
 	struct observation *o = xmalloc(sizeof(*o));
 
@@ -386,6 +423,7 @@ struct observation *observe_start(struct event_base *base, const struct cluster 
 	o->pod_cidrs.items = arena_alloc(&o->state->arena, o->pod_cidrs.n * sizeof(struct prefix));
 	memcpy(o->pod_cidrs.items, cluster->pod_cidrs.items,
 		o->pod_cidrs.n * sizeof(struct prefix));
+	o->mark_as = mark_as;
 	o->done = done;
 	o->arg = arg;
 	o->control = control_open(base, cluster->bird.socket, ANSWER_SECONDS, on_greeting, o);

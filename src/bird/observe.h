@@ -47,14 +47,17 @@ struct bird_state {
 	size_t n_sessions;
 	struct bird_route *routes;
 	size_t n_routes;
+	struct bird_route *marked; /* those of `routes` with RENDER_MARK, when asked for */
+	size_t n_marked;
 };
 
-/* Asks BIRD everything.  `done` gets the state, which it owns and frees with
- * bird_state_free(); never called from within observe_start(). */
+/* Asks BIRD everything; which routes have the mark of this AS (render.h) only if it
+ * is not 0.  `done` gets the state, which it owns and frees with bird_state_free();
+ * never called from within observe_start(). */
 typedef void observe_fn(struct bird_state *state, void *arg);
 struct observation;
 struct observation *observe_start(struct event_base *base, const struct cluster *cluster,
-	observe_fn *done, void *arg);
+	uint32_t mark_as, observe_fn *done, void *arg);
 /* Stops it; `done` is not called any more. */
 void observe_cancel(struct observation *observation);
 void bird_state_free(struct bird_state *state);
@@ -62,11 +65,12 @@ void bird_state_free(struct bird_state *state);
 const struct bird_session *bird_find_session(const struct bird_state *state, const char *name);
 
 /* The pure part: answers to "show status", "show protocols all", "show bfd
- * sessions", "show route", "eval ROOST_CONFIG". */
+ * sessions", "show route", the same for marked routes, "eval ROOST_CONFIG". */
 void parse_status(const struct reply *reply, struct bird_state *state);
 void parse_protocols(const struct reply *reply, struct bird_state *state);
 void parse_bfd(const struct reply *reply, struct bird_state *state);
 void parse_routes(const struct reply *reply, struct bird_state *state);
+void parse_marked(const struct reply *reply, struct bird_state *state);
 void parse_config_id(const struct reply *reply, char id[CONFIG_ID_LEN + 1]);
 
 #endif

@@ -24,7 +24,7 @@ static const char *const generated[] = {"node.conf", "sessions.conf"};
 
 /* A BIRD symbol is at most 63 bytes: a longer name keeps its head and gets a hash
  * in place of its tail. */
-static void session_name(char room[64], const char *name, const char *suffix)
+static void session_name(char room[RENDER_NAME_MAX], const char *name, const char *suffix)
 {
 	int max = 63 - (int)strlen(suffix);
 	int len;
@@ -39,26 +39,33 @@ static void session_name(char room[64], const char *name, const char *suffix)
 	snprintf(room + len, 64 - (size_t)len, "%s", suffix);
 }
 
+void render_node_session_name(
+	char room[RENDER_NAME_MAX], const struct node *node, enum family family)
+{
+	session_name(room, node->name, family == IPV4 ? ":v4" : ":v6");
+}
+
 struct session_want *render_sessions(const struct cluster *cluster, const struct node *self,
 	struct arena *arena, size_t *n)
 {
 	struct session_want *list = NULL;
 
 	*n = 0;
-	for (size_t i = 0; cluster->topology == TOPOLOGY_MESH && i < cluster->n_nodes; i++) {
+	for (size_t i = 0; i < cluster->n_nodes; i++) {
 		const struct node *node = &cluster->nodes[i];
+		bool neighbours = cluster_are_neighbours(cluster, self, node);
 
 		for (enum family f = 0; f < FAMILIES; f++) {
 			struct session_want *want;
 
-			if (node == self || !cluster_has_family(cluster, f) ||
+			if (!(neighbours || node->leaving[f]) || !cluster_has_family(cluster, f) ||
 				!node->address[f].family || !self->address[f].family)
 				continue;
 			want = ARENA_PUSH(arena, list, n);
-			*want = (struct session_want){.node = node, .family = f,
+			*want = (struct session_want){.node = node, .leaving = !neighbours, .family = f,
 				.local = self->address[f], .neighbor = node->address[f],
 				.neighbor_as = node->as_number, .options = cluster->session};
-			session_name(want->name, node->name, f == IPV4 ? ":v4" : ":v6");
+			render_node_session_name(want->name, node, f);
 		}
 	}
 	for (size_t i = 0; i < cluster->n_peers; i++) {
@@ -103,13 +110,42 @@ static void add_set(struct buf *buf, const struct prefixes *prefixes, enum famil
 	buf_puts(buf, " ]");
 }
 
-/* Exactly the podCIDRs that are that node's; cluster_check() made sure that they are
- * inside the cluster's and nobody else's. */
+/* A reflector took from each node what is that node's.  Else exactly the podCIDRs that
+ * are the node's; cluster_check() made sure that they are inside the cluster's and
+ * nobody else's. */
 static void add_node_import(struct buf *buf, const struct session_want *want)
 {
+	const char *suffix = bird_family[want->family].suffix;
+
 	buf_puts(buf, "\t\timport where net ~ ");
-	add_set(buf, &want->node->pod_cidrs, want->family, false);
+	if (want->node->reflector)
+		buf_printf(buf, "CLUSTER%s && net !~ OWN%s", suffix, suffix);
+	else
+		add_set(buf, &want->node->pod_cidrs, want->family, false);
 	buf_puts(buf, ";\n");
+}
+
+/* What a node announces to nodes: its own podCIDRs, as the template says; a
+ * reflector also what it heard from nodes, to another reflector only what it heard
+ * itself and not from a third one. */
+static void add_node_export(struct buf *buf, const struct session_want *want,
+	const struct node *self)
+{
+	const char *suffix = bird_family[want->family].suffix;
+
+	if (want->node->as_number != self->as_number || want->leaving)
+		return;
+	if (self->reflector)
+		buf_printf(buf,
+			"\t\texport where (source = RTS_STATIC && net ~ PODS%s) || (source = RTS_BGP && "
+			"net ~ CLUSTER%s && proto ~ \"*:v%s\"%s);\n\t\tnext hop self off;\n",
+			suffix, suffix, suffix,
+			want->node->reflector ? " && ! defined(bgp_cluster_list)" : "");
+	else if (want->node->reflector)
+		buf_printf(buf,
+			"\t\texport filter { if source = RTS_STATIC && net ~ PODS%s then { "
+			"bgp_large_community.add(" RENDER_MARK "); accept; } reject; };\n",
+			suffix, self->as_number);
 }
 
 /* ---------------------------------------------------------------- routers */
@@ -471,6 +507,10 @@ static void add_session(struct buf *buf, const struct session_want *want,
 	add_ends(buf, want, self->as_number);
 	buf_printf(buf, "\thold time %u;\n\tkeepalive time %u;\n", want->options.hold_time,
 		want->options.keepalive_time);
+	/* To every node, whatever the topology: without reflected routes it changes
+	 * nothing, and to switch it later would restart the session. */
+	if (want->node && want->node->as_number == self->as_number)
+		buf_puts(buf, "\trr client;\n");
 	if (want->options.graceful_restart.enabled)
 		buf_printf(buf, "\tgraceful restart on;\n\tgraceful restart time %u;\n",
 			want->options.graceful_restart.restart_time);
@@ -480,10 +520,12 @@ static void add_session(struct buf *buf, const struct session_want *want,
 	if (want->peer)
 		add_router_options(buf, want->peer);
 	buf_printf(buf, "\t%s {\n", bird_family[want->family].channel);
-	if (want->peer)
+	if (want->peer) {
 		add_router_channel(buf, want->peer, cluster, self, want->family, false);
-	else
+	} else {
 		add_node_import(buf, want);
+		add_node_export(buf, want, self);
+	}
 	add_import_limit(buf, &want->options);
 	buf_puts(buf, "\t};\n");
 	if (want->peer && want->peer->extended_next_hop)

@@ -33,16 +33,25 @@ int render(const struct cluster *cluster, const struct node *self, const struct 
  * before anything is known. */
 void render_nothing(struct arena *arena, struct rendered *rendered);
 
+#define RENDER_NAME_MAX 64 /* of a BIRD symbol, with its end */
+void render_node_session_name(
+	char room[RENDER_NAME_MAX], const struct node *node, enum family family);
+
 /* One BGP session this node should have. */
 struct session_want {
-	char name[64];          /* the BIRD protocol: "node2:v4", "tor-a:peer" */
+	char name[RENDER_NAME_MAX]; /* the BIRD protocol: "node2:v4", "tor-a:peer" */
 	const struct node *node; /* the neighbour: this, */
 	const struct peer *peer; /* or this */
+	bool leaving;            /* a node that the topology no longer has as a neighbour */
 	enum family family;
 	struct addr local, neighbor;
 	uint32_t neighbor_as;
 	struct session options;
 };
+
+/* On the podCIDRs of a node that takes the others' routes from reflectors: a large
+ * community (RFC 8092) of the node's AS, our number (as of the plugin's routes) and 1. */
+#define RENDER_MARK "(%u, 82, 1)"
 
 /* All of them, in the order they are rendered in; in `arena`. */
 struct session_want *render_sessions(const struct cluster *cluster, const struct node *self,

@@ -102,6 +102,16 @@ static const char *peer_colour(const json_t *row)
 	return is_true(row, "up") ? "green" : "red";
 }
 
+/* "Established, leaving": of the topology before. */
+static char *peer_state(const json_t *row)
+{
+	struct buf text = {0};
+
+	buf_printf(&text, "%s%s", text_of(row, "state"),
+		is_true(row, "leaving") ? ", leaving" : "");
+	return text.text;
+}
+
 int ctl_peers(const struct ctl *ctl)
 {
 	static const struct column columns[] = {
@@ -109,7 +119,7 @@ int ctl_peers(const struct ctl *ctl)
 		{.title = "KIND", .key = "kind"},
 		{.title = "ADDRESS", .key = "address"},
 		{.title = "AS", .key = "asNumber", .right = true},
-		{.title = "STATE", .key = "state", .colour = peer_colour},
+		{.title = "STATE", .format = peer_state, .colour = peer_colour},
 		{.title = "SINCE", .key = "since"},
 		{.title = "IN", .key = "routesIn", .right = true},
 		{.title = "OUT", .key = "routesOut", .right = true},
@@ -270,8 +280,11 @@ static void print_status(const struct ctl *ctl, const json_t *status)
 		printf("BIRD           %s\n", text_of(bird, "version"));
 	else
 		printf("BIRD           not reachable: %s\n", text_of(bird, "error"));
-	printf("sessions       %lld of %lld up\n", number_of(sessions, "up"),
+	printf("sessions       %lld of %lld up", number_of(sessions, "up"),
 		number_of(sessions, "total"));
+	if (number_of(sessions, "leaving"))
+		printf(", %lld of the topology before leaving", number_of(sessions, "leaving"));
+	putchar('\n');
 	print_pod_cidrs(status);
 	print_masquerade(json_object_get(status, "masquerade"));
 	printf("routes         %lld of %lld as they should be, drift %lld\n",

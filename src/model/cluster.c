@@ -60,15 +60,20 @@ bool password_is_valid(const char *text)
 	return len > 0 && len <= PASSWORD_MAX;
 }
 
+const char *labels_get(const struct labels *labels, const char *key)
+{
+	for (size_t i = 0; i < labels->n; i++)
+		if (strcmp(labels->items[i].key, key) == 0)
+			return labels->items[i].value;
+	return NULL;
+}
+
 bool labels_match(const struct labels *selector, const struct labels *labels)
 {
 	for (size_t i = 0; i < selector->n; i++) {
-		bool found = false;
+		const char *value = labels_get(labels, selector->items[i].key);
 
-		for (size_t j = 0; j < labels->n && !found; j++)
-			found = strcmp(selector->items[i].key, labels->items[j].key) == 0 &&
-				strcmp(selector->items[i].value, labels->items[j].value) == 0;
-		if (!found)
+		if (!value || strcmp(selector->items[i].value, value) != 0)
 			return false;
 	}
 	return true;
@@ -89,6 +94,48 @@ bool cluster_has_family(const struct cluster *cluster, enum family family)
 	for (size_t i = 0; i < cluster->pod_cidrs.n; i++)
 		if (family_of(&cluster->pod_cidrs.items[i].addr) == family)
 			return true;
+	return false;
+}
+
+static bool same_domain(const struct cluster *cluster, const struct node *a, const struct node *b)
+{
+	const char *x, *y;
+
+	if (!cluster->topology_key)
+		return true;
+	x = labels_get(&a->labels, cluster->topology_key);
+	y = labels_get(&b->labels, cluster->topology_key);
+	return x && y && strcmp(x, y) == 0;
+}
+
+static void count_reflectors(struct cluster *cluster)
+{
+	for (size_t i = 0; i < cluster->n_nodes; i++)
+		for (size_t j = 0; cluster->nodes[i].reflector && j < cluster->n_nodes; j++)
+			cluster->nodes[j].n_reflectors +=
+				i != j && same_domain(cluster, &cluster->nodes[i], &cluster->nodes[j]);
+}
+
+/* Whose rack has no reflector is served by all. */
+static bool reflects_for(const struct cluster *cluster, const struct node *reflector,
+	const struct node *client)
+{
+	return reflector->reflector &&
+	       (client->n_reflectors == 0 || same_domain(cluster, reflector, client));
+}
+
+bool cluster_are_neighbours(
+	const struct cluster *cluster, const struct node *a, const struct node *b)
+{
+	switch (cluster->topology) {
+	case TOPOLOGY_MESH:
+		return a != b;
+	case TOPOLOGY_REFLECTOR:
+		return a != b && ((a->reflector && b->reflector) || reflects_for(cluster, a, b) ||
+					 reflects_for(cluster, b, a));
+	case TOPOLOGY_NONE:
+		break;
+	}
 	return false;
 }
 
@@ -386,14 +433,43 @@ static int check_pod_cidrs(const struct cluster *cluster, struct problem *proble
 	return check_overlaps(claims, n, problem);
 }
 
+/* A route goes round by a reflector only inside one AS (RFC 4456 section 6). */
+static int check_reflectors(const struct cluster *cluster, struct problem *problem)
+{
+	const struct node *reflector = NULL;
+
+	if (cluster->topology != TOPOLOGY_REFLECTOR)
+		return 0;
+	for (size_t i = 0; i < cluster->n_nodes && !reflector; i++)
+		if (cluster->nodes[i].reflector)
+			reflector = &cluster->nodes[i];
+	if (!reflector)
+		return problem_set(problem, "cluster.topology",
+			"reflector needs nodes with reflector: true, two of them if one may fail");
+	for (size_t i = 0; i < cluster->n_nodes; i++) {
+		const struct node *node = &cluster->nodes[i];
+		char path[64];
+
+		if (node->as_number == reflector->as_number)
+			continue;
+		snprintf(path, sizeof(path), "nodes[%zu].asNumber", i);
+		return problem_set(problem, path,
+			"%u is not %s's %u: reflectors and those they serve are of one AS",
+			node->as_number, reflector->name, reflector->as_number);
+	}
+	return 0;
+}
+
 int cluster_check(struct cluster *cluster, struct problem *problem)
 {
 	if (check_unique_names(cluster, false, problem) < 0 ||
 		check_unique_names(cluster, true, problem) < 0 ||
 		check_unique_addresses(cluster, problem) < 0 ||
 		check_peers(cluster, problem) < 0 ||
+		check_reflectors(cluster, problem) < 0 ||
 		check_pod_cidrs(cluster, problem) < 0)
 		return -1;
+	count_reflectors(cluster);
 	if (cluster->n_nodes)
 		qsort(cluster->nodes, cluster->n_nodes, sizeof(struct node), node_by_name);
 	if (cluster->n_peers)

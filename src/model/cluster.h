@@ -37,7 +37,8 @@ struct labels {
 	size_t n;
 };
 
-enum topology { TOPOLOGY_MESH, TOPOLOGY_NONE };
+/* Which nodes speak to each other: all, everyone to the reflectors, nobody. */
+enum topology { TOPOLOGY_MESH, TOPOLOGY_REFLECTOR, TOPOLOGY_NONE };
 
 struct node {
 	const char *name;
@@ -45,6 +46,9 @@ struct node {
 	struct prefixes pod_cidrs;
 	struct labels labels;
 	uint32_t as_number;
+	bool reflector; /* passes on to each node what it heard from the others (RFC 4456) */
+	unsigned n_reflectors; /* with its value of topologyKey; cluster_check() counts */
+	bool leaving[FAMILIES]; /* its session outlives a change of topology (bird/leaving.h) */
 };
 
 /* What is announced to a router. */
@@ -144,6 +148,7 @@ struct cluster {
 	uint32_t as_number;
 	struct prefixes pod_cidrs;
 	enum topology topology;
+	const char *topology_key; /* a label: nodes speak to the reflectors with their value; or NULL */
 	struct node *nodes;
 	size_t n_nodes;
 	struct peer *peers;
@@ -182,8 +187,15 @@ int cluster_check(struct cluster *cluster, struct problem *problem);
 /* NULL when there is none of that name.  For a checked (sorted) cluster. */
 const struct node *cluster_find_node(const struct cluster *cluster, const char *name);
 
+/* Do these two have BGP sessions with each other?  For a checked cluster. */
+bool cluster_are_neighbours(
+	const struct cluster *cluster, const struct node *a, const struct node *b);
+
 /* Does the cluster have podCIDRs of this family? */
 bool cluster_has_family(const struct cluster *cluster, enum family family);
+
+/* The value of a label, NULL when there is none. */
+const char *labels_get(const struct labels *labels, const char *key);
 
 /* Does the node carry every label of the selector? */
 bool labels_match(const struct labels *selector, const struct labels *labels);

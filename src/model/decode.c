@@ -561,17 +561,26 @@ static int decode_topology(struct decoder *d, struct value value, void *into)
 {
 	enum topology *topology = into;
 
-	if (scalar(d, value, "mesh or none") < 0)
+	if (scalar(d, value, "mesh, reflector or none") < 0)
 		return -1;
 	if (strcmp(value.doc->text, "mesh") == 0)
 		*topology = TOPOLOGY_MESH;
 	else if (strcmp(value.doc->text, "none") == 0)
 		*topology = TOPOLOGY_NONE;
 	else if (strcmp(value.doc->text, "reflector") == 0)
-		return fail(d, value, "reflector is not available in roost " PACKAGE_VERSION
-				      "; mesh and none are");
+		*topology = TOPOLOGY_REFLECTOR;
 	else
-		return fail_expected(d, value, "mesh or none");
+		return fail_expected(d, value, "mesh, reflector or none");
+	return 0;
+}
+
+static int decode_label_key(struct decoder *d, struct value value, void *into)
+{
+	if (scalar(d, value, "the name of a label") < 0)
+		return -1;
+	if (!*value.doc->text)
+		return fail_expected(d, value, "the name of a label");
+	*(const char **)into = value.doc->text;
 	return 0;
 }
 
@@ -598,6 +607,7 @@ static int decode_cluster_section(struct decoder *d, struct value value, void *i
 		{"asNumber", decode_as_number, offsetof(struct cluster, as_number), true},
 		{"podCIDRs", decode_pod_cidrs, offsetof(struct cluster, pod_cidrs), true},
 		{"topology", decode_topology, offsetof(struct cluster, topology), false},
+		{"topologyKey", decode_label_key, offsetof(struct cluster, topology_key), false},
 		{"serviceCIDRs", refuse_unavailable, 0, false},
 	};
 
@@ -642,7 +652,7 @@ static int decode_node(struct decoder *d, struct value value, void *into)
 		{"podCIDRs", decode_pod_cidrs, offsetof(struct node, pod_cidrs), false},
 		{"labels", decode_labels, offsetof(struct node, labels), false},
 		{"asNumber", decode_as_number, offsetof(struct node, as_number), false},
-		{"reflector", refuse_unavailable, 0, false},
+		{"reflector", decode_bool, offsetof(struct node, reflector), false},
 	};
 
 	return DECODE_MAP(d, value, fields, node);
@@ -1114,6 +1124,34 @@ static void warn_of_idle_peers(struct decoder *d, const struct doc *root)
 	}
 }
 
+#define MESH_MAX 100 /* nodes; more work, but no longer comfortably */
+
+static void warn_of_topology(struct decoder *d, const struct doc *root)
+{
+	const struct cluster *cluster = d->cluster;
+	struct value value = {doc_find(root, "cluster.topology"), "cluster.topology"};
+	size_t n = cluster->n_nodes, n_lone = 0;
+	const struct node *lone = NULL;
+
+	for (size_t i = 0; i < n; i++)
+		if (!cluster->nodes[i].reflector && cluster->nodes[i].n_reflectors == 1) {
+			lone = &cluster->nodes[i];
+			n_lone++;
+		}
+	if (cluster->topology == TOPOLOGY_REFLECTOR && lone)
+		warn(d, value,
+			arena_printf(d->arena,
+				"%zu nodes, such as %s, have one reflector only: while it is away they "
+				"learn no routes",
+				n_lone, lone->name));
+	if (cluster->topology == TOPOLOGY_MESH && n > MESH_MAX)
+		warn(d, value,
+			arena_printf(d->arena,
+				"a mesh of %zu nodes is %zu sessions on each and %zu in all; consider "
+				"topology: reflector",
+				n, n - 1, n * (n - 1) / 2));
+}
+
 /* A node without an asNumber of its own has the cluster's. */
 static void default_as_numbers(struct cluster *cluster)
 {
@@ -1159,6 +1197,7 @@ int decode_cluster(const char *name, const char *text, size_t len, struct arena 
 	if (cluster_check(cluster, &problem) < 0)
 		return fail(&d, (struct value){doc_find(root, problem.path), problem.path}, "%s",
 			problem.text);
+	warn_of_topology(&d, root);
 	*out = cluster;
 	return 0;
 }

@@ -365,7 +365,7 @@ START_TEST(unknown_key_is_named_with_those_that_are_known)
 			"bird, agent, kubernetes"},
 		{"cluster: {name: lab, asn: 1}\n" NODES,
 			"1:22: cluster.asn: unknown key; known here: name, asNumber, podCIDRs, "
-			"topology, serviceCIDRs"},
+			"topology, topologyKey, serviceCIDRs"},
 		{CLUSTER "nodes:\n- name: a\n  podCIDR: 10.244.1.0/24\n",
 			"4:3: nodes[0].podCIDR: unknown key; known here: name, addresses, podCIDRs, "
 			"labels, asNumber, reflector"},
@@ -924,7 +924,7 @@ START_TEST(word_out_of_a_choice_names_the_choice)
 {
 	static const struct refusal rows[] = {
 		{"cluster: {name: lab, asNumber: 1, podCIDRs: [10.244.0.0/16], topology: star}\n" NODES,
-			"1:72: cluster.topology: expected mesh or none, got \"star\""},
+			"1:72: cluster.topology: expected mesh, reflector or none, got \"star\""},
 		{CLUSTER NODES "cni: {mode: vxlan}\n", "3:13: cni.mode: expected bridge or routed, got \"vxlan\""},
 		{CLUSTER NODES
 			"peers: [{name: a, address: 10.0.0.1, asNumber: 1, export: [pods, all]}]\n",
@@ -977,11 +977,7 @@ START_TEST(feature_of_a_later_version_is_refused_where_its_lack_is_unsafe)
 		{CLUSTER NODES "kubernetes: {}\n", "3:13: kubernetes: %s"},
 		{CLUSTER NODES "peers: [{name: a, address: 10.0.0.1, asNumber: 1, export: [services]}]\n",
 			"3:60: peers[0].export[0]: %s"},
-		{CLUSTER "nodes: [{name: a, addresses: [10.0.0.1], reflector: true}]\n",
-			"2:53: nodes[0].reflector: %s"},
 		{"cluster: {serviceCIDRs: []}\n" NODES, "1:25: cluster.serviceCIDRs: %s"},
-		{"cluster: {topology: reflector}\n" NODES,
-			"1:21: cluster.topology: reflector is %s; mesh and none are"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -1015,6 +1011,65 @@ START_TEST(feature_that_is_only_missed_gives_a_warning)
 		if (rows[i].msg)
 			ck_assert_str_eq(cluster->warnings[0], rows[i].msg);
 	}
+}
+END_TEST
+
+#define REFLECTED(more) "cluster: {name: lab, asNumber: 64512, podCIDRs: [10.244.0.0/16], " \
+	"topology: reflector" more "}\n" \
+	"nodes:\n- {name: a, addresses: [10.0.0.1]}\n- {name: b, addresses: [10.0.0.2]}\n"
+
+START_TEST(reflectors_are_there_and_of_the_same_as)
+{
+	static const struct refusal rows[] = {
+		{REFLECTED(""), "1:76: cluster.topology: reflector needs nodes with reflector: true, "
+			"two of them if one may fail"},
+		{REFLECTED("") "- {name: c, addresses: [10.0.0.3], asNumber: 64513, reflector: true}\n",
+			"3:3: nodes[0].asNumber: 64512 is not c's 64513: reflectors and those they "
+			"serve are of one AS"},
+		{REFLECTED(", topologyKey: ''"),
+			"1:100: cluster.topologyKey: expected the name of a label, got \"\""},
+	};
+
+	assert_all_refused(rows, ARRAY_LEN(rows));
+}
+END_TEST
+
+static void assert_warning(const char *text, const char *warning)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	const struct cluster *cluster = decode(text, &arena);
+
+	ck_assert_uint_eq(cluster->n_warnings, warning ? 1 : 0);
+	if (warning)
+		ck_assert_str_eq(cluster->warnings[0], warning);
+}
+
+START_TEST(lone_reflector_gives_a_warning)
+{
+	assert_warning(REFLECTED("") "- {name: c, addresses: [10.0.0.3], reflector: true}\n",
+		"roost.yaml:1:76: cluster.topology: 2 nodes, such as b, have one reflector only: "
+		"while it is away they learn no routes");
+	assert_warning(REFLECTED("") "- {name: c, addresses: [10.0.0.3], reflector: true}\n"
+		"- {name: d, addresses: [10.0.0.4], reflector: true}\n", NULL);
+	assert_warning(REFLECTED(", topologyKey: rack")
+		"- {name: c, addresses: [10.0.0.3], labels: {rack: a}, reflector: true}\n"
+		"- {name: d, addresses: [10.0.0.4], labels: {rack: b}, reflector: true}\n"
+		"- {name: e, addresses: [10.0.0.5], labels: {rack: b}}\n",
+		"roost.yaml:1:76: cluster.topology: 1 nodes, such as e, have one reflector only: "
+		"while it is away they learn no routes");
+}
+END_TEST
+
+START_TEST(large_mesh_gives_a_warning_with_numbers)
+{
+	_cleanup_buf_ struct buf text = {0};
+
+	buf_puts(&text, CLUSTER "nodes:\n");
+	for (int i = 1; i <= 101; i++)
+		buf_printf(&text, "- {name: n%d, addresses: [192.168.1.%d]}\n", i, i);
+	assert_warning(text.text,
+		"roost.yaml:1:10: cluster.topology: a mesh of 101 nodes is 100 sessions on each and "
+		"5050 in all; consider topology: reflector");
 }
 END_TEST
 
@@ -1149,7 +1204,8 @@ UNIT(decode, every_key_arrives_in_the_model, smallest_file_has_the_documented_de
 	keepalive_is_at_most_a_third_of_hold_time, word_out_of_a_choice_names_the_choice,
 	metrics_address_is_address_and_port,
 	feature_of_a_later_version_is_refused_where_its_lack_is_unsafe,
-	feature_that_is_only_missed_gives_a_warning,
+	feature_that_is_only_missed_gives_a_warning, reflectors_are_there_and_of_the_same_as,
+	lone_reflector_gives_a_warning, large_mesh_gives_a_warning_with_numbers,
 	long_keys_and_values_do_not_hide_what_is_wrong, file_over_the_limit_is_not_even_read,
 	ten_megabytes_of_brackets_are_one_error_at_once,
 	ten_thousand_nodes_are_decoded_in_no_quadratic_time, one_node_more_is_refused,

@@ -394,7 +394,7 @@ static void observe(struct look *look, const struct act *script, bool dual_stack
 	ck_assert(prefix_parse("fd00:10:244::/48", &cidrs[1]));
 	fake_bird_start(&look->fake, script);
 	cluster.bird.socket = look->fake.path;
-	ck_assert_ptr_nonnull(observe_start(look->fake.base, &cluster, on_state, look));
+	ck_assert_ptr_nonnull(observe_start(look->fake.base, &cluster, 0, on_state, look));
 	memset(&cluster, 0, sizeof(cluster)); /* may be replaced while we wait */
 	memset(cidrs, 0, sizeof(cidrs));
 	fake_bird_run(&look->fake);
@@ -467,7 +467,7 @@ START_TEST(cancelled_observation_never_calls_back)
 	bird_state_free(NULL);
 	fake_bird_start(&look.fake, SCRIPT(GREET));
 	cluster.bird.socket = look.fake.path;
-	observe_cancel(observe_start(look.fake.base, &cluster, on_state, &look));
+	observe_cancel(observe_start(look.fake.base, &cluster, 0, on_state, &look));
 	event_base_loop(look.fake.base, EVLOOP_NONBLOCK);
 	ck_assert_ptr_null(look.state);
 	fake_bird_stop(&look.fake);

@@ -104,6 +104,19 @@ START_TEST(filters_refresh_without_a_restart)
 }
 END_TEST
 
+#define TOPOLOGY(topology, reflector) "cluster: {name: lab, asNumber: 64512, " \
+	"podCIDRs: [10.244.0.0/16], topology: " topology "}\nnodes:\n" NODE1 NODE2 \
+	"- {name: node3, addresses: [192.168.1.13], podCIDRs: [10.244.3.0/24]" reflector "}\n"
+
+START_TEST(change_of_topology_restarts_nothing)
+{
+	assert_plan(TOPOLOGY("mesh", ""), TOPOLOGY("reflector", ", reflector: true"),
+		"node2:v4 remove, node3:v4 refresh (import where net ~ CLUSTER4 && net !~ OWN4;)");
+	assert_plan(TOPOLOGY("reflector", ", reflector: true"), TOPOLOGY("mesh", ", reflector: true"),
+		"node2:v4 add, node3:v4 keep");
+}
+END_TEST
+
 START_TEST(constant_that_a_filter_uses_refreshes)
 {
 	assert_plan(TWO, CLUSTER "nodes:\n"
@@ -304,7 +317,7 @@ END_TEST
 
 UNIT(plan, no_change_keeps_every_session, new_and_gone_neighbours_leave_the_others_alone,
 	renamed_neighbour_is_another_session, filters_refresh_without_a_restart,
-	constant_that_a_filter_uses_refreshes, timers_addresses_and_as_numbers_restart,
+	change_of_topology_restarts_nothing, constant_that_a_filter_uses_refreshes, timers_addresses_and_as_numbers_restart,
 	bfd_is_switched_on_without_a_restart_but_not_off, own_address_restarts_everything,
 	change_of_a_template_is_the_change_of_its_users, sessions_in_snippets_are_sessions_too,
 	what_cannot_be_explained_is_a_restart, no_files_are_no_sessions, rubbish_is_no_crash)

@@ -11,7 +11,7 @@
 #include "model/decode.h"
 #include "unit.h"
 
-static const struct cluster *decode(const char *text, struct arena *arena)
+static struct cluster *decode(const char *text, struct arena *arena)
 {
 	struct cluster *cluster;
 	struct err err;
@@ -114,6 +114,7 @@ START_TEST(every_other_node_is_one_session)
 		"\tneighbor 192.168.1.12 as 64512;\n"
 		"\thold time 90;\n"
 		"\tkeepalive time 30;\n"
+		"\trr client;\n"
 		"\tgraceful restart on;\n"
 		"\tgraceful restart time 120;\n"
 		"\tipv4 {\n"
@@ -127,6 +128,7 @@ START_TEST(every_other_node_is_one_session)
 		"\tneighbor 192.168.1.13 as 64512;\n"
 		"\thold time 90;\n"
 		"\tkeepalive time 30;\n"
+		"\trr client;\n"
 		"\tgraceful restart on;\n"
 		"\tgraceful restart time 120;\n"
 		"\tipv4 {\n"
@@ -397,6 +399,7 @@ START_TEST(session_options_stand_in_the_session)
 		"\tlocal 192.168.1.11 as 64512;\n"
 		"\tneighbor 192.168.1.12 as 64512;\n"
 		"\thold time 30;\n\tkeepalive time 10;\n"
+		"\trr client;\n"
 		"\tgraceful restart off;\n"
 		"\tipv4 {\n");
 	assert_has(&node1, "sessions.conf",
@@ -431,6 +434,112 @@ START_TEST(every_option_is_a_line_of_the_block)
 	assert_has(&node1, "sessions.conf", "\t\timport limit 9 action warn;\n\t};\n");
 	assert_has(&node1, "sessions.conf", "\tbfd { interval 300 ms; multiplier 9; };\n");
 	assert_has(&node1, "sessions.conf", "\t\timport limit 10 action block;\n\t};\n");
+}
+END_TEST
+
+#define REFLECTED "cluster: {name: lab, asNumber: 64512, podCIDRs: [10.244.0.0/16], " \
+	"topology: reflector}\n" \
+	"nodes:\n" \
+	"- {name: c1, addresses: [10.0.0.1], podCIDRs: [10.244.1.0/24]}\n" \
+	"- {name: c2, addresses: [10.0.0.2], podCIDRs: [10.244.2.0/24]}\n" \
+	"- {name: r1, addresses: [10.0.0.11], podCIDRs: [10.244.11.0/24], reflector: true}\n" \
+	"- {name: r2, addresses: [10.0.0.12], podCIDRs: [10.244.12.0/24], reflector: true}\n"
+
+static void assert_sessions(const char *text, const char *self, const char *expected)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	_cleanup_buf_ struct buf names = {0};
+	const struct cluster *cluster = decode(text, &arena);
+	size_t n;
+	struct session_want *wants =
+		render_sessions(cluster, cluster_find_node(cluster, self), &arena, &n);
+
+	buf_puts(&names, "");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&names, "%s%s", i ? " " : "", wants[i].name);
+	ck_assert_str_eq(names.text, expected);
+}
+
+START_TEST(clients_speak_to_reflectors_alone)
+{
+	assert_sessions(REFLECTED, "c1", "r1:v4 r2:v4");
+	assert_sessions(REFLECTED, "r1", "c1:v4 c2:v4 r2:v4");
+}
+END_TEST
+
+START_TEST(racks_speak_to_their_own_reflectors)
+{
+	static const char text[] =
+		"cluster: {name: lab, asNumber: 64512, podCIDRs: [10.244.0.0/16], "
+		"topology: reflector, topologyKey: rack}\n"
+		"nodes:\n"
+		"- {name: a1, addresses: [10.0.0.1], labels: {rack: a}}\n"
+		"- {name: a2, addresses: [10.0.0.2], labels: {rack: a}, reflector: true}\n"
+		"- {name: b1, addresses: [10.0.0.3], labels: {rack: b}}\n"
+		"- {name: b2, addresses: [10.0.0.4], labels: {rack: b}, reflector: true}\n"
+		"- {name: c1, addresses: [10.0.0.5], labels: {rack: c}}\n"
+		"- {name: none, addresses: [10.0.0.6]}\n";
+
+	assert_sessions(text, "a1", "a2:v4");
+	assert_sessions(text, "b1", "b2:v4");
+	assert_sessions(text, "a2", "a1:v4 b2:v4 c1:v4 none:v4");
+	/* A rack without a reflector has all of them. */
+	assert_sessions(text, "c1", "a2:v4 b2:v4");
+	assert_sessions(text, "none", "a2:v4 b2:v4");
+}
+END_TEST
+
+START_TEST(reflector_takes_what_is_the_nodes_and_passes_it_on)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct rendered r1 = render_node(decode(REFLECTED, &arena), "r1", &arena);
+
+	assert_has(&r1, "sessions.conf", "\trr client;\n");
+	assert_has(&r1, "sessions.conf",
+		"\t\timport where net ~ [ 10.244.1.0/24 ];\n"
+		"\t\texport where (source = RTS_STATIC && net ~ PODS4) || (source = RTS_BGP && "
+		"net ~ CLUSTER4 && proto ~ \"*:v4\");\n"
+		"\t\tnext hop self off;\n");
+	/* Another reflector: it hears the rest from the nodes themselves. */
+	assert_has(&r1, "sessions.conf",
+		"\t\timport where net ~ CLUSTER4 && net !~ OWN4;\n"
+		"\t\texport where (source = RTS_STATIC && net ~ PODS4) || (source = RTS_BGP && "
+		"net ~ CLUSTER4 && proto ~ \"*:v4\" && ! defined(bgp_cluster_list));\n");
+}
+END_TEST
+
+START_TEST(client_takes_the_cluster_and_says_that_it_listens)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct rendered c1 = render_node(decode(REFLECTED, &arena), "c1", &arena);
+
+	assert_has(&c1, "sessions.conf",
+		"\t\timport where net ~ CLUSTER4 && net !~ OWN4;\n"
+		"\t\texport filter { if source = RTS_STATIC && net ~ PODS4 then { "
+		"bgp_large_community.add((64512, 82, 1)); accept; } reject; };\n");
+}
+END_TEST
+
+START_TEST(session_of_a_former_neighbour_stays_as_it_was)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct cluster *cluster = decode(REFLECTED, &arena);
+	struct rendered c1;
+	size_t n;
+
+	cluster->nodes[1].leaving[IPV4] = true; /* sorted: c2 */
+	c1 = render_node(cluster, "c1", &arena);
+	assert_has(&c1, "sessions.conf",
+		"protocol bgp 'c2:v4' from roost4 {\n"
+		"\tdescription \"c2\";\n"
+		"\tlocal 10.0.0.1 as 64512;\n"
+		"\tneighbor 10.0.0.2 as 64512;\n"
+		"\thold time 90;\n\tkeepalive time 30;\n"
+		"\trr client;\n"
+		"\tgraceful restart on;\n\tgraceful restart time 120;\n"
+		"\tipv4 {\n\t\timport where net ~ [ 10.244.2.0/24 ];\n\t};\n}\n");
+	ck_assert(render_sessions(cluster, &cluster->nodes[0], &arena, &n)[0].leaving);
+	ck_assert_uint_eq(n, 3);
 }
 END_TEST
 
@@ -653,6 +762,10 @@ UNIT(render, node_conf_says_who_we_are_and_announces_our_pod_cidrs, every_other_
 	router_may_not_say_everything_that_import_covers,
 	nothing_finer_stays_the_same_line_when_a_node_comes, way_to_a_router, session_options_stand_in_the_session,
 	every_option_is_a_line_of_the_block,
+	clients_speak_to_reflectors_alone, racks_speak_to_their_own_reflectors,
+	reflector_takes_what_is_the_nodes_and_passes_it_on,
+	client_takes_the_cluster_and_says_that_it_listens,
+	session_of_a_former_neighbour_stays_as_it_was,
 	without_bfd_there_is_no_bfd_protocol, node_with_its_own_as_says_so_on_both_ends,
 	router_id_without_ipv4_is_made_of_the_ipv6_address,
 	session_name_fits_a_bird_symbol_and_stays_unique,

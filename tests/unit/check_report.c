@@ -150,7 +150,7 @@ START_TEST(status_of_a_healthy_node)
 		"\"lastRefusal\":null},"
 		"\"bird\":{\"reachable\":true,\"version\":\"2.0.12\",\"error\":null,"
 		"\"unconfirmed\":false,\"recovering\":false},"
-		"\"sessions\":{\"up\":3,\"total\":3},"
+		"\"sessions\":{\"up\":3,\"total\":3,\"leaving\":0},"
 		"\"podCIDRs\":[{\"prefix\":\"10.244.1.0/24\",\"announcedTo\":3}],"
 		"\"masquerade\":{\"state\":\"off\",\"table\":\"inet roost\",\"writes\":0,"
 		"\"reason\":null},"
@@ -526,7 +526,7 @@ START_TEST(peer_that_is_down_says_why)
 		"{\"session\":\"tor:peer\",\"name\":\"tor\",\"kind\":\"router\","
 		"\"address\":\"192.168.1.1\",\"asNumber\":65000,\"state\":\"Active\",\"up\":false,"
 		"\"since\":\"2026-11-23T03:19:31+0000\",\"routesIn\":1,\"routesOut\":1,\"bfd\":null,"
-		"\"reason\":\"Socket: Connection refused\"}");
+		"\"reason\":\"Socket: Connection refused\",\"leaving\":false}");
 	json_decref(peers);
 	scene->bird.n_sessions = 2;
 	peers = report_peers(&scene->view);
