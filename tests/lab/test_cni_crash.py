@@ -26,12 +26,12 @@ needs_strace = pytest.mark.skipif(not STRACE, reason="strace is not installed")
 FIRST = "setitimer"
 
 
-def traced(host, *positional, options=(), **named):
+def traced(host, *positional, options=(), extra_env=None, **named):
     """Runs a call under strace; the reply and the trace's lines."""
     trace = os.path.join(host.folder, "trace")
     # LeakSanitizer does not work in a traced process.
     reply = host.call(*positional, prefix=[STRACE, "-qq", "-o", trace, *options],
-                      env={"ASAN_OPTIONS": "detect_leaks=0"}, **named)
+                      env={"ASAN_OPTIONS": "detect_leaks=0", **(extra_env or {})}, **named)
     with open(trace) as file:
         return reply, file.read().splitlines()
 
@@ -234,6 +234,73 @@ def test_a_store_is_made_anew_whole_or_not_at_all(host, what):
         host.delete("next")
         assert host.held() == before and len(host.veths()) == 2, where
 
+
+# ---------------------------------------------------------------- with another IPAM plugin
+
+DEBIAN = "/usr/lib/cni"         # of the package containernetworking-plugins
+PATHS = {"CNI_PATH": DEBIAN}
+EVERY = 3                       # of our system calls: each run starts host-local twice or more
+
+
+def delegated(host):
+    conf = host.conf()
+    conf["cniVersion"] = "1.0.0"
+    conf["ipam"] = {"type": "host-local", "dataDir": host.data_dir,
+                    "ranges": [[{"subnet": "10.5.0.0/24"}], [{"subnet": "fd05::/64"}]]}
+    return conf
+
+
+def files_of_host_local(host):
+    """{address: container}.  A file without a byte is what host-local leaves when it is
+    killed before it writes (containernetworking/plugins#498), and nobody's."""
+    folder, found = os.path.join(host.data_dir, "pods"), {}
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        if name[0].isdigit() or ":" in name:
+            with open(os.path.join(folder, name)) as file:
+                found[name] = file.readline().strip()
+    return {address: container for address, container in found.items() if container}
+
+
+@needs_strace
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+@pytest.mark.parametrize("mode", ["bridge", "routed"])
+def test_killed_while_another_ipam_plugin_works_the_next_del_cleans_up(command, mode):
+    """The signal is for us alone; host-local dies with us, wherever it is."""
+    if not os.path.exists(os.path.join(DEBIAN, "host-local")):
+        pytest.skip(f"needs {DEBIAN}/host-local (apt-get install containernetworking-plugins)")
+    with Host() as host:
+        host.mode = mode
+        conf, pod, other = delegated(host), host.pod(), host.pod()
+
+        def call(command, container, netns, *options):
+            return traced(host, command, container, netns, conf=conf, options=options,
+                          extra_env=PATHS)
+        host.add("victim", pod, conf=conf, env=PATHS)
+        if command == "ADD":
+            host.delete("victim", pod, conf=conf, env=PATHS)
+        reply, lines = call(command, "victim", pod)
+        assert reply.code == 0, reply
+        host.delete("victim", pod, conf=conf, env=PATHS)
+        for name, nth in own_calls(host, lines)[::EVERY]:
+            if command == "DEL":
+                host.add("victim", pod, conf=conf, env=PATHS)
+            reply, lines = call(command, "victim", pod, *kill(name, nth))
+            where = (name, nth, reply)
+            # How often one has to read what the other prints varies, too.
+            assert was_killed(reply) or \
+                reply.code == 0 and (name, nth) not in system_calls(lines), where
+            # No address of the victim's is given to the next one while it has it.
+            result = host.add("next", other, conf=conf, env=PATHS)
+            for ip in result["ips"]:
+                assert ip["address"].split("/")[0] not in str(pod.ip("address", "show")), where
+            host.delete("victim", pod, conf=conf, env=PATHS)
+            assert set(files_of_host_local(host).values()) == {"next"}, where
+            assert len(host.veths()) == 1 and "eth0" not in pod.links(), where
+            host.delete("next", other, conf=conf, env=PATHS)
+            assert files_of_host_local(host) == {} and host.veths() == [], where
+
+
+# ---------------------------------------------------------------- at random
 
 def test_killed_at_random_moments_nothing_leaks(host):
     random.seed(1)
