@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/outputs.h"
 #include "base/log.h"
@@ -45,6 +46,7 @@ struct wanted {
 struct nat {
 	bool known, enabled;
 	struct buf want, listed; /* see kernel/nft.h */
+	struct event *heard;     /* somebody changed nftables; while there is a table of ours */
 };
 
 struct waiter {
@@ -243,6 +245,47 @@ static void nat_failed(struct agent *agent, const struct err *err)
 	status->err = *err;
 }
 
+static void on_nft_changed(evutil_socket_t fd, short what, void *arg)
+{
+	struct agent *agent = arg;
+
+	(void)what;
+	if (nft_watch_heard(fd, MASQUERADE_TABLE_NAME))
+		agent_look_again(agent);
+}
+
+static void nat_forget(struct nat *nat)
+{
+	int fd = nat->heard ? event_get_fd(nat->heard) : -1;
+
+	if (!nat->heard)
+		return;
+	event_free(nat->heard);
+	close(fd);
+	nat->heard = NULL;
+}
+
+/* Listens as long as there is something to lose.  Before the table is read: what
+ * happens after that is then heard. */
+static void nat_listen(struct agent *agent)
+{
+	struct nat *nat = &agent->nat;
+	struct err err;
+	int fd;
+
+	if (!nat->want.len)
+		nat_forget(nat);
+	if (!nat->want.len || nat->heard)
+		return;
+	fd = nft_watch(&err);
+	if (fd < 0) {
+		log_debug("masquerade: %s", err.msg); /* nft_keep() will say it better */
+		return;
+	}
+	nat->heard = event_new(agent->base, fd, EV_READ | EV_PERSIST, on_nft_changed, agent);
+	event_add(nat->heard, NULL);
+}
+
 static void nat_keep(struct agent *agent)
 {
 	struct masquerade_status *status = &agent->status.masquerade;
@@ -252,6 +295,7 @@ static void nat_keep(struct agent *agent)
 
 	if (!agent->nat.known)
 		return;
+	nat_listen(agent);
 	if (nft_keep(&table, &written, &err) < 0) {
 		nat_failed(agent, &err);
 		return;
@@ -747,6 +791,7 @@ void agent_free(struct agent *agent)
 	tell_waiters(agent, NULL);
 	wanted_free(agent->wanted);
 	wanted_free(agent->next);
+	nat_forget(&agent->nat);
 	buf_free(&agent->nat.want);
 	buf_free(&agent->nat.listed);
 	source_free(agent->source);

@@ -30,7 +30,8 @@
 #include "base/buf.h"
 #include "model/cluster.h"
 
-#define MASQUERADE_TABLE "inet roost"
+#define MASQUERADE_TABLE_NAME "roost"
+#define MASQUERADE_TABLE "inet " MASQUERADE_TABLE_NAME
 
 /* Appends the table as `nft list table` shows it; nothing when this node is to have
  * none: masquerading is off, the node has no podCIDR, or `except` is everything.

@@ -4,6 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
 #include <nftables/libnftables.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -279,4 +284,70 @@ int nft_keep(const struct nft_table *table, bool *written, struct err *err)
 	buf_free(table->listed);
 	buf_add(table->listed, buf_text(&text), text.len);
 	return 0;
+}
+
+/* ---------------------------------------------------------------- what others do */
+
+int nft_watch(struct err *err)
+{
+	struct sockaddr_nl addr = {.nl_family = AF_NETLINK,
+		.nl_groups = 1u << (NFNLGRP_NFTABLES - 1)};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_NETFILTER);
+
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
+		return fd;
+	err_errno(err, "listening to nftables");
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* The name of the table is attribute 1 of all that nftables tells, be it about tables,
+ * chains, rules, sets or elements; only the generation, which is told last, has none. */
+static bool is_about(struct nlmsghdr *message, const char *name)
+{
+	const struct nfgenmsg *generic = NLMSG_DATA(message);
+	const struct nlattr *attr = (const void *)((const char *)generic + NLMSG_ALIGN(sizeof(*generic)));
+	size_t left, len = strlen(name) + 1;
+
+	if (NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_NFTABLES ||
+		NFNL_MSG_TYPE(message->nlmsg_type) == NFT_MSG_NEWGEN ||
+		message->nlmsg_len < NLMSG_SPACE(sizeof(*generic)) ||
+		generic->nfgen_family != NFPROTO_INET)
+		return false;
+	left = message->nlmsg_len - NLMSG_SPACE(sizeof(*generic));
+	while (left >= sizeof(*attr) && attr->nla_len >= sizeof(*attr) && attr->nla_len <= left) {
+		size_t step = NLA_ALIGN(attr->nla_len);
+
+		if ((attr->nla_type & NLA_TYPE_MASK) == NFTA_TABLE_NAME)
+			return attr->nla_len == sizeof(*attr) + len &&
+				memcmp(attr + 1, name, len) == 0;
+		if (step >= left)
+			return false;
+		left -= step;
+		attr = (const void *)((const char *)attr + step);
+	}
+	return false;
+}
+
+bool nft_watch_heard(int fd, const char *name)
+{
+	static union {
+		struct nlmsghdr message;
+		char bytes[1 << 15];
+	} room;
+	bool heard = false;
+	ssize_t n;
+
+	while ((n = recv(fd, &room, sizeof(room), 0)) != 0) {
+		struct nlmsghdr *message = &room.message;
+		size_t left = n > 0 ? (size_t)n : 0;
+
+		if (n < 0 && errno != ENOBUFS)
+			break; /* nothing more; after a signal the loop comes back */
+		heard |= n < 0;
+		for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left))
+			heard |= is_about(message, name);
+	}
+	return heard;
 }

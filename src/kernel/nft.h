@@ -17,6 +17,9 @@
  * files but its answer, and dies with its parent; the kernel has then taken the
  * transaction or has not.
  *
+ * Others do write there: nftables.service, for one, flushes all rulesets when it is
+ * reloaded.  The kernel tells of each change, and nft_watch() listens to that.
+ *
  * All of it needs CAP_NET_ADMIN, reading too. */
 #ifndef ROOST_NFT_H
 #define ROOST_NFT_H
@@ -35,6 +38,13 @@ struct nft_table {
 /* Looks, and sets *differs.  err->code: EPERM when the capability is missing, ENODATA
  * when the table cannot be read, as where the kernel has no nftables. */
 int nft_look(const struct nft_table *table, bool *differs, struct err *err);
+
+/* A socket that hears of what is changed in nftables, for the event loop; -1 and *err. */
+int nft_watch(struct err *err);
+
+/* Reads all it has heard.  Was any of it about the table `name` of family inet, our own
+ * writing included?  True also when the kernel had to drop messages. */
+bool nft_watch_heard(int fd, const char *name);
 
 /* Looks, and writes if it differs; *written says so.  err->code, in addition: EIO when
  * the kernel refused it. */
