@@ -183,6 +183,13 @@ static void retry_later(struct agent *agent, unsigned first, unsigned max)
 	evtimer_add(agent->retry, &tv);
 }
 
+/* Nothing that a change of the file would mend, so no event tells when it is over. */
+static bool is_transient(const struct err *err)
+{
+	return err->code == EMFILE || err->code == ENFILE || err->code == ENOMEM ||
+		err->code == EIO || err->code == ESTALE;
+}
+
 static void retry_over(struct agent *agent)
 {
 	agent->retry_seconds = 0;
@@ -430,7 +437,8 @@ static void on_applied(const struct apply_result *result, void *arg)
 		retry_later(agent, RETRY_FAILED_SECONDS, RETRY_FAILED_MAX_SECONDS);
 	else if (result->outcome == APPLY_ROLLED_BACK)
 		retry_later(agent, RETRY_ROLLED_BACK_SECONDS, RETRY_ROLLED_BACK_MAX_SECONDS);
-	else if (agent->status.own_error.code || nat_wants_retry(agent) || agent->wanted->n_leaving)
+	else if (agent->status.own_error.code || nat_wants_retry(agent) ||
+		agent->wanted->n_leaving || is_transient(&agent->status.load_error))
 		retry_later(agent, RETRY_FAILED_SECONDS, RETRY_FAILED_MAX_SECONDS);
 	else
 		retry_over(agent);
@@ -519,6 +527,8 @@ static void load_failed(struct agent *agent, const struct err *err)
 	agent->next = NULL;
 	if (!agent->status.applying) {
 		nat_keep(agent);
+		if (is_transient(err))
+			retry_later(agent, RETRY_FAILED_SECONDS, RETRY_FAILED_MAX_SECONDS);
 		turn_ended(agent, NULL);
 	}
 }

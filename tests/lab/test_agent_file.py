@@ -1,10 +1,11 @@
 """The file: every way of changing it is seen, nothing wrong with it reaches BIRD."""
 
 import pytest
-from cluster import (bgp_events, loads, running_id, since, status, table, wait_healthy,
+from cluster import (bgp_events, loads, roostd_log, running_id, since, status, table, wait_healthy,
                      wait_running)
 
 from roostlab import Pinger, wait_until
+from roostlab.node import ROOSTD_GROUP, ROOSTD_USER
 
 
 # -- changes -------------------------------------------------------------------
@@ -180,4 +181,21 @@ def test_a_good_snippet_is_part_of_the_configuration(lab):
         "only what Roost accepts goes into the kernel"
     snippet(node, None)
     wait_until(lambda: running_id(node) == before[0], 20, "the snippet is gone again")
+    wait_healthy(node)
+
+
+def test_a_file_that_cannot_be_read_for_want_of_descriptors_is_read_later(lab):
+    node = lab.node("node1")
+    before, pid = running_id(node), node.service_status()["roostd"]["pid"]
+    open_files = len(node.exec(["ls", f"/proc/{pid}/fd"]).stdout.split())
+    # As its own user: others' limits are not ours to change without CAP_SYS_RESOURCE.
+    limit = ["setpriv", f"--reuid={ROOSTD_USER}", f"--regid={ROOSTD_GROUP}", "--clear-groups",
+             "prlimit", f"--pid={pid}"]
+    node.exec([*limit, f"--nofile={open_files}:"])
+    node.write_config(lab.config(extra="session: {gracefulRestart: {restartTime: 122}}\n"))
+    wait_until(lambda: "Too many open files" in roostd_log(node), 20, "roostd could not read it")
+    node.exec([*limit, "--nofile=1024:"])
+    wait_until(lambda: running_id(node) not in (before, ""), 30, "node1 runs the file")
+    node.write_config(lab.config())
+    wait_until(lambda: running_id(node) == before, 20, "node1 runs the old file again")
     wait_healthy(node)
