@@ -154,26 +154,3 @@ bool addr_add(const struct addr *addr, uint64_t n, struct addr *sum)
 	*sum = out;
 	return true;
 }
-
-uint64_t addr_distance(const struct addr *from, const struct addr *to)
-{
-	size_t size = addr_size(from->family);
-	uint64_t distance = 0;
-	uint8_t diff[16];
-	int borrow = 0;
-
-	if (from->family != to->family || memcmp(from->bytes, to->bytes, size) > 0)
-		return UINT64_MAX;
-	for (size_t i = size; i-- > 0;) {
-		int digit = to->bytes[i] - from->bytes[i] - borrow;
-
-		borrow = digit < 0;
-		diff[i] = (uint8_t)digit;
-	}
-	for (size_t i = 0; i < size; i++) {
-		if (distance >> 56)
-			return UINT64_MAX;
-		distance = distance << 8 | diff[i];
-	}
-	return distance;
-}

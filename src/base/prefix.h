@@ -52,7 +52,4 @@ bool addr_add(const struct addr *addr, uint64_t n, struct addr *sum);
 struct addr prefix_first(const struct prefix *prefix);
 struct addr prefix_last(const struct prefix *prefix);
 
-/* How far `to` is behind `from`; UINT64_MAX when more than fits, or when before. */
-uint64_t addr_distance(const struct addr *from, const struct addr *to);
-
 #endif

@@ -243,39 +243,9 @@ START_TEST(adding_carries_and_stops_at_the_end_of_the_family)
 }
 END_TEST
 
-START_TEST(distance_is_what_add_adds)
-{
-	static const struct {
-		const char *from, *to;
-		uint64_t distance;
-	} rows[] = {
-		{"10.244.1.0", "10.244.1.0", 0},
-		{"10.244.1.255", "10.244.2.1", 2},
-		{"0.0.0.0", "255.255.255.255", 0xffffffff},
-		{"10.244.1.1", "10.244.1.0", UINT64_MAX},
-		{"10.0.0.1", "fd00::1", UINT64_MAX},
-		{"fd00::ffff", "fd00::1:0", 1},
-		{"fd00::", "fd00::7fff:ffff:ffff:ffff", 0x7fffffffffffffff},
-		{"fd00::", "fd00:0:0:1::", UINT64_MAX},
-		{"fd00::", "fe00::", UINT64_MAX},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct addr from = A(rows[i].from), to = A(rows[i].to), sum;
-
-		ck_assert_msg(addr_distance(&from, &to) == rows[i].distance, "%s to %s",
-			rows[i].from, rows[i].to);
-		if (rows[i].distance == UINT64_MAX)
-			continue;
-		ck_assert(addr_add(&from, rows[i].distance, &sum));
-		ck_assert_int_eq(addr_cmp(&sum, &to), 0);
-	}
-}
-END_TEST
-
 UNIT(prefix, address_is_written_as_rfc_5952_says, what_is_not_exactly_an_address_is_refused,
 	prefix_keeps_its_text, longest_text_fits_the_room, what_is_not_exactly_a_prefix_is_refused,
 	no_address_is_written_as_a_dash, order_is_ipv4_first_then_bytes_then_shorter_first,
 	first_and_last_address_and_host_bits, contains_and_overlaps,
 	contains_the_addresses_of_its_own_family_only,
-	adding_carries_and_stops_at_the_end_of_the_family, distance_is_what_add_adds)
+	adding_carries_and_stops_at_the_end_of_the_family)
