@@ -44,7 +44,7 @@ def annotated(host, size, **more):
             f"example.org/{i}": "\u00e4\n\"x\\" * (size // 80) for i in range(8)}}, **more)
 
 
-@pytest.mark.parametrize("size", [256 << 10, 4 << 20])
+@pytest.mark.parametrize("size", [256 << 10, 2 << 20])
 def test_large_input_is_taken_by_every_command(either, size):
     conf, pod = annotated(either, size), either.pod()
     assert size < len(json.dumps(conf)) < 8 << 20
