@@ -326,13 +326,26 @@ json_t *report_nodes(const struct view *view)
 	return list;
 }
 
-static const char *why_down(const struct view *view, const struct bird_session *have)
+/* The kernel drops packets with a wrong TCP-MD5 signature, and tells nobody: neither
+ * side hears the other. */
+static bool may_be_the_password(const struct session_want *want, const struct bird_session *have)
+{
+	return want->options.password &&
+		(strcmp(have->state, "Connect") == 0 || strcmp(have->state, "Active") == 0);
+}
+
+static json_t *why_down(const struct view *view, const struct session_want *want,
+	const struct bird_session *have)
 {
 	if (view->bird->err.code)
-		return view->bird->err.msg;
+		return json_text(view->bird->err.msg);
 	if (!have)
-		return "BIRD has no such session: its configuration is not the wanted one";
-	return have->info;
+		return json_string(
+			"BIRD has no such session: its configuration is not the wanted one");
+	if (may_be_the_password(want, have))
+		return json_sprintf("%s; no answer, as if the password was another one there",
+			have->info[0] ? have->info : have->state);
+	return json_text(have->info);
 }
 
 json_t *report_peers(const struct view *view)
@@ -358,7 +371,7 @@ json_t *report_peers(const struct view *view)
 				have ? (int)have->imported : 0, "routesOut",
 				have ? (int)have->exported : 0, "bfd",
 				json_text(have ? have->bfd : NULL), "reason",
-				have && have->up ? json_null() : json_text(why_down(view, have)),
+				have && have->up ? json_null() : why_down(view, want, have),
 				"leaving", want->leaving));
 	}
 	return list;

@@ -1,0 +1,351 @@
+"""The change table: for every key of `session` and `peers`, what BIRD does to the session
+when it changes, whether `roostctl plan` has said so before, and that no other one notices.
+
+node1 has three neighbours: node2; "tor", a BIRD that answers; and "ghost", a router that
+is not there, for what takes two sides to change.  What BIRD did is in its log.
+"""
+
+import json
+import re
+
+import pytest
+from cluster import bird_log, since, status, table, wait_healthy
+
+from roostlab import wait_until
+from roostlab.addresses import CLUSTER, CLUSTER_AS, TOR, TOR_AS
+
+PLANNED = "var/lib/roost/planned.yaml"      # beside the generations, and not watched
+SECRET = "/etc/roost/secret"
+
+PEERS = {"tor": {"name": "tor", "address": TOR[4], "asNumber": TOR_AS},
+         "ghost": {"name": "ghost", "address": "192.168.1.250", "asNumber": 65099}}
+FAR = {"address": "10.9.0.1", "multihop": 3, "gateway": TOR[4]}
+RACK_A = {"nodeSelector": "{rack: a}"}      # node1 alone has this label
+
+# where, what is there before, what comes, the action for that and for the way back.  A
+# value of None leaves the key out.
+REFRESH, RESTART, KEEP = (("refresh",) * 2, ("RESTART",) * 2, ("keep",) * 2)
+TABLE = [
+    ("session", {}, {"holdTime": 30}, RESTART),
+    ("session", {}, {"keepaliveTime": 20}, RESTART),
+    ("session", {}, {"connectRetryTime": 7}, RESTART),
+    ("session", {}, {"gracefulRestart": "{enabled: false}"}, RESTART),
+    ("session", {}, {"longLivedGracefulRestart": "{staleTime: 60}"}, RESTART),
+    ("session", {}, {"importLimit": 100}, KEEP),
+
+    ("tor", {}, {"holdTime": 30}, RESTART),
+    ("tor", {}, {"addPaths": "both"}, RESTART),
+    ("tor", {}, {"interface": "eth0"}, RESTART),
+    ("tor", {}, {"importLimit": 100}, KEEP),
+    ("tor", {"importLimit": 100}, {"importLimit": "{prefixes: 100, action: warn}"}, KEEP),
+    ("tor", {}, {"import": "[]"}, REFRESH),
+    ("tor", {}, {"import": "[10.0.0.0/8, 0.0.0.0/0]"}, REFRESH),
+    ("tor", {}, {"export": "[]"}, REFRESH),
+    ("tor", {}, {"export": "[cluster]"}, REFRESH),
+    ("tor", {}, {"localPreference": 200}, REFRESH),
+    ("tor", {}, {"asPathLimit": 1}, REFRESH),
+    ("tor", {}, {"med": 5}, REFRESH),
+    ("tor", {"med": 5}, {"med": 6}, REFRESH),
+    ("tor", {}, {"communities": "['64512:100']"}, REFRESH),
+    ("tor", {}, {"largeCommunities": "['64512:100:1']"}, REFRESH),
+    ("tor", {}, {"nextHopSelf": "false"}, REFRESH),
+    ("tor", {}, {"nodeSelector": "{rack: a}"}, KEEP),
+    ("tor", {}, {"nodeSelector": "{rack: b}"}, ("remove", "add")),
+
+    ("ghost", {}, {"keepaliveTime": 20}, RESTART),
+    ("ghost", {}, {"connectRetryTime": 7}, RESTART),
+    ("ghost", {}, {"gracefulRestart": "{restartTime: 60}"}, RESTART),
+    ("ghost", {}, {"longLivedGracefulRestart": "{}"}, RESTART),
+    ("ghost", {}, {"passive": "true"}, RESTART),
+    ("ghost", {}, {"role": "customer"}, RESTART),
+    ("ghost", {}, {"allowLocalAS": 1}, RESTART),
+    ("ghost", {}, {"address": "192.168.1.251"}, RESTART),
+    ("ghost", {}, {"asNumber": 65098}, RESTART),
+    ("ghost", {}, {"port": 1179}, RESTART),
+    ("ghost", RACK_A, {"sourceAddress": "192.168.1.99"}, RESTART),
+    ("ghost", {}, {"ttlSecurity": "true"}, RESTART),
+    ("ghost", {}, {"password": "abc"}, RESTART),
+    ("ghost", {"password": "abc"}, {"password": "abd"}, RESTART),
+    ("ghost", {}, {"passwordFile": SECRET}, RESTART),
+    ("ghost", FAR, {"multihop": 4}, RESTART),
+    ("ghost", FAR, {"gateway": "192.168.1.12"}, KEEP),
+    # Its own name is its session's.
+    ("ghost", {}, {"name": "other"}, ("remove", "add")),
+]
+# The other side has a say in these; they have tests of their own.
+ELSEWHERE = {("tor", "bfd"), ("session", "bfd"), ("session", "ttlSecurity"),
+             ("session", "password"), ("session", "passwordFile"), ("tor", "extendedNextHop")}
+
+
+def entry(options):
+    return "{" + ", ".join(f"{key}: {value}" for key, value in options.items()) + "}"
+
+
+def config(lab, where=None, options=None):
+    """The lab's file, with these options at `where`."""
+    head = lab.config().split("peers:\n")[0]
+    head = head.replace("  - name: node1\n", "  - name: node1\n    labels: {rack: a}\n")
+    peers = [entry({**values, **(options if where == name else {})})
+             for name, values in PEERS.items()]
+    return (head + "peers:\n" + "".join(f"  - {text}\n" for text in peers)
+            + "bird: {confirmTimeout: 60}\n"
+            + (f"session: {entry(options)}\n" if where == "session" else ""))
+
+
+# -- looking -------------------------------------------------------------------
+
+def planned(node, text):
+    """{session: action}, as roostctl plan has it for a file that is not there yet."""
+    with open(node.path(PLANNED), "w", encoding="utf-8") as stream:
+        stream.write(text)
+    done = node.roostctl("-o", "json", "plan", f"/{PLANNED}")
+    assert done.returncode in (0, 2), done.stderr
+    return {row["session"]: row["action"] for row in json.loads(done.stdout)["sessions"]}
+
+
+def actions(log, sessions):
+    """{session: what BIRD did to it}, of the log of one reconfiguration"""
+    done = {name: "keep" for name in sessions}
+    for pattern, action in ((r"Reloading channel (\S+)\.ipv[46]", "refresh"),
+                            (r"Restarting protocol (\S+)", "RESTART"),
+                            (r"Adding protocol (\S+)", "add"),
+                            (r"Removing protocol (\S+)", "remove")):
+        done.update((name, action) for name in re.findall(pattern, log) if name in done)
+    return done
+
+
+def change(node, text):
+    """Plans and applies; the plan, what BIRD did, and its log meanwhile."""
+    plan = planned(node, text)
+    before = len(bird_log(node))
+    node.write_config(text)
+    done = node.roostctl("apply")
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = bird_log(node)[before:]
+    return plan, actions(log, plan), log
+
+
+def went_down(log):
+    """The sessions that did."""
+    return {name for name in re.findall(r"(\S+): State changed to (?:stop|flush|down)", log)
+            if ":" in name}
+
+
+def wait_up(node, *sessions):
+    wait_until(lambda: set(sessions) <= set(since(node)), 60, f"{sessions} are up on {node.name}")
+
+
+@pytest.fixture(scope="module")
+def changes(make_lab):
+    """node1, with everything as it is before any change."""
+    lab = make_lab(nodes=2, tor="bird")
+    node = lab.node("node1")
+    for other in lab.nodes.values():
+        wait_healthy(other)
+    node.exec(["sh", "-c", f"umask 027; echo abc > {SECRET}; chgrp bird {SECRET}"])
+    change(node, config(lab))
+    return lab, node
+
+
+# -- the table -----------------------------------------------------------------
+
+def row_name(row):
+    where, before, after, _ = row
+    return f"{where}:{','.join(key for key in after)}{'-changes' if set(after) & set(before) else ''}"
+
+
+@pytest.mark.parametrize("row", TABLE, ids=map(row_name, TABLE))
+def test_plan_says_what_bird_does(changes, row):
+    lab, node = changes
+    where, before, after, expected = row
+    concerned = {"node2:v4", "tor:peer", "ghost:peer"} if where == "session" else {f"{where}:peer"}
+    if before:
+        change(node, config(lab, where, before))
+    wait_up(node, "node2:v4", "tor:peer")
+    others = {name: stamp for name, stamp in since(node).items() if name not in concerned}
+
+    for options, action in (({**before, **after}, expected[0]), (before, expected[1])):
+        plan, did, log = change(node, config(lab, where, options))
+        wanted = {name: action if name in concerned else "keep" for name in did}
+        if "name" in after:
+            wanted["other:peer"] = "add" if action == "remove" else "remove"
+        assert plan == wanted
+        assert did == wanted
+        assert went_down(log) == {name for name in wanted if wanted[name] in ("RESTART", "remove")}
+
+    change(node, config(lab))
+    now = since(node)
+    assert {name: now.get(name) for name in others} == others
+
+
+def known_keys(node, text):
+    """The keys that roostctl knows where the one named `unknown` stands."""
+    with open(node.path(PLANNED), "w", encoding="utf-8") as stream:
+        stream.write(text)
+    error = node.roostctl("check", f"/{PLANNED}").stderr
+    return set(error.split("known here: ")[1].strip().split(", "))
+
+
+def test_every_key_is_in_the_table(changes):
+    lab, node = changes
+    tested = ELSEWHERE | {(where, key) for where, _, after, _ in TABLE for key in after}
+    session = known_keys(node, config(lab, "session", {"unknown": 1}))
+    assert session == {key for where, key in tested if where == "session"}
+    peers = known_keys(node, config(lab, "tor", {"unknown": 1}))
+    assert peers == {key for where, key in tested if where != "session"}
+
+
+# -- what the other side has a say in --------------------------------------------
+
+def change_router(lab, edit):
+    path = lab.tor.path("etc/bird/bird.conf")
+    with open(path, encoding="utf-8") as stream:
+        text = stream.read()
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write(edit(text))
+    lab.tor.birdc("configure")
+
+
+def bfd_is_up(node):
+    return any(row["session"] == "tor:peer" and row["bfd"] == "Up" for row in table(node, "peers"))
+
+
+def test_bfd_comes_without_a_restart_and_its_timers_change_but_its_end_is_one(changes):
+    lab, node = changes
+    change_router(lab, lambda text: "protocol bfd { }\n" + text.replace(
+        "template bgp node4 {\n", "template bgp node4 {\n\tbfd on;\n\terror wait time 1, 1;\n"))
+    wait_up(node, "node2:v4", "tor:peer")
+    before = since(node)
+
+    for options in ({"bfd": "true"}, {"bfd": "{interval: 200, multiplier: 6}"},
+                    {"bfd": "{interval: 300, multiplier: 6}"}):
+        plan, did, _ = change(node, config(lab, "tor", options))
+        assert plan == did == {"node2:v4": "keep", "tor:peer": "keep", "ghost:peer": "keep"}
+        wait_until(lambda: bfd_is_up(node), 30, f"BFD is up with {options}")
+        assert since(node) == before
+
+    # Our BIRD keeps the session, the router ends it.
+    seen = len(bird_log(node))
+    plan, did, _ = change(node, config(lab))
+    assert plan == {"node2:v4": "keep", "tor:peer": "RESTART", "ghost:peer": "keep"}
+    assert did["tor:peer"] == "keep"
+    wait_until(lambda: "tor:peer" in went_down(bird_log(node)[seen:]), 30, "the router ends it")
+    assert "node2:v4" not in went_down(bird_log(node)[seen:])
+    wait_up(node, "node2:v4", "tor:peer")
+
+
+def link_local(machine):
+    out = machine.exec(["ip", "-j", "-6", "address", "show", "dev", "eth0", "scope", "link"]).stdout
+    return json.loads(out)[0]["addr_info"][0]["local"]
+
+
+def test_a_router_with_no_more_than_a_link_local_address_carries_ipv4(changes):
+    """By IPv6 next hops, over one session; to begin with that is a restart of this one."""
+    lab, node = changes
+    change_router(lab, lambda text: text + f"""
+protocol bgp link_local {{
+	local as {TOR_AS};
+	neighbor {link_local(node)} as {CLUSTER_AS};
+	interface "eth0";
+	connect delay time 1;
+	ipv6 {{ import all; export none; }};
+	ipv4 {{ import where net ~ [ {CLUSTER[4]}+ ]; export where net = 0.0.0.0/0; next hop self;
+	       extended next hop on; }};
+}}
+""")
+    router = link_local(lab.tor)
+    options = {"address": f"'{router}'", "interface": "eth0", "asNumber": TOR_AS,
+               "import": "[0.0.0.0/0]"}
+    change(node, config(lab, "ghost", options))
+    wait_up(node, "ghost:peer", "tor:peer", "node2:v4")
+    before = since(node)
+
+    for wanted in ({**options, "extendedNextHop": "true"}, options):
+        plan, did, log = change(node, config(lab, "ghost", wanted))
+        assert plan == did == {"node2:v4": "keep", "tor:peer": "keep", "ghost:peer": "RESTART"}
+        assert went_down(log) == {"ghost:peer"}
+        wait_up(node, "ghost:peer")
+        if wanted is not options:
+            wait_until(lambda: "10.244.1.0/24" in lab.tor.birdc("show route protocol link_local"),
+                       30, "the router has the node's podCIDR by that session")
+            wait_until(lambda: any(route["dst"] == "default" and route.get("via", {}).get("host") == router
+                                   for route in node.routes()), 30, "the default route is by IPv6")
+    after = since(node)
+    assert all(after[name] == before[name] for name in ("tor:peer", "node2:v4"))
+    wait_until(lambda: not any("via" in route for route in node.routes()), 30, "it is gone")
+    change(node, config(lab, "ghost", {"nodeSelector": "{rack: b}"}))   # or it would be waited for
+    change(node, config(lab))
+
+
+# -- passwords -----------------------------------------------------------------
+
+def vtysh(router, *lines):
+    commands = [word for line in ("configure terminal", f"router bgp {TOR_AS}", *lines)
+                for word in ("-c", line)]
+    router.exec(["vtysh", *commands])
+
+
+def write_secret(node, text):
+    """As an operator would: readable by BIRD's group, which roostd is in."""
+    node.exec(["sh", "-c", f"umask 027; echo '{text}' > {SECRET}.new; chgrp bird {SECRET}.new; "
+                           f"mv {SECRET}.new {SECRET}"])
+
+
+def outcome(node):
+    return (status(node)["configuration"]["lastRefusal"] or {}).get("outcome")
+
+
+def tor_row(node):
+    return [row for row in table(node, "peers") if row["session"] == "tor:peer"][0]
+
+
+def test_a_password_shared_with_frr_a_wrong_one_and_who_may_see_it(make_fresh_lab):
+    lab = make_fresh_lab(nodes=1, tor="frr")
+    node = lab.node("node1")
+    wait_up(node, "tor:peer")
+    neighbour = f"neighbor {node.addresses.address[4]} password"
+
+    vtysh(lab.tor, f"{neighbour} rightpass")
+    write_secret(node, "rightpass")
+    text = lab.config().replace(f"    asNumber: {TOR_AS}\n",
+                                f"    asNumber: {TOR_AS}\n    passwordFile: {SECRET}\n")
+    node.write_config(text)
+    wait_up(node, "tor:peer")
+    wait_healthy(node)
+
+    # roostd sees the file change, and undoes it, because the session does not come back.
+    node.write_config(text + "bird: {confirmTimeout: 5}\n")
+    node.roostctl("apply")
+    write_secret(node, "wrongpass")
+    wait_until(lambda: outcome(node) == "rolled back", 60, "the wrong password is undone")
+    wait_up(node, "tor:peer")
+
+    # Now the router's is another one: there is nothing to go back to.
+    write_secret(node, "rightpass")
+    wait_healthy(node)
+    vtysh(lab.tor, f"{neighbour} otherpass")
+    lab.tor.exec(["vtysh", "-c", f"clear bgp {node.addresses.address[4]}"])
+    wait_until(lambda: "password" in (tor_row(node)["reason"] or ""), 60,
+               "the reason speaks of the password")
+    assert not tor_row(node)["up"]
+    vtysh(lab.tor, f"{neighbour} rightpass")
+    wait_up(node, "tor:peer")
+    assert tor_row(node)["reason"] is None
+
+    # Nowhere is it shown, and nobody but BIRD's group can read it.
+    shown = [node.roostctl(command).stdout for command in ("status", "peers")]
+    node.stop_roostd()
+    write_secret(node, "rightpass2")        # so that there is a difference to show
+    for argv in (["plan"], ["-o", "json", "plan"], ["render"], ["-o", "json", "render"]):
+        shown.append(node.roostctl(*argv).stdout)
+        assert "(hidden 1)" in shown[-1] and ("(hidden 2)" in shown[-1]) == ("plan" in argv)
+    log = node.path("roostd.log")
+    with open(log, encoding="utf-8") as stream:
+        shown.append(stream.read())
+    assert not [text for text in shown for word in ("rightpass", "wrongpass") if word in text]
+    found = node.exec(["grep", "-rlE", "rightpass|wrongpass", "/var/lib/roost", "/run/roost"],
+                      check=False).stdout.split()
+    assert found
+    for path in found:
+        mode, owner = node.exec(["stat", "-c", "%a %G", path]).stdout.split()
+        assert (mode, owner) == ("640", "bird"), path
