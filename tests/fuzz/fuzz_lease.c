@@ -49,12 +49,16 @@ static bool is_held(const struct lease_store *store, const struct addr *addr)
 	return false;
 }
 
-/* Chooses, and checks that the choice is free and of its range. */
-static int choose(
-	const struct lease_store *store, const char *name, struct lease *lease, size_t *slot)
+/* Chooses, and checks that the choice is free, also of the other network, and of its range. */
+static int choose(const struct lease_store *store, const struct lease_store *other,
+	const char *name, struct lease *lease, size_t *slot)
 {
-	const struct lease_want want = {
-		.container = name, .ifname = "eth0", .sets = sets, .set_count = 2};
+	const struct lease_want want = {.container = name,
+		.ifname = "eth0",
+		.sets = sets,
+		.set_count = 2,
+		.others = other,
+		.other_count = other != NULL};
 	struct err err;
 
 	if (lease_choose(store, &want, lease, slot, &err) < 0) {
@@ -64,6 +68,7 @@ static int choose(
 	MUST(lease->addr_count == 2 && *slot <= lease_slot_count(store));
 	for (size_t i = 0; i < 2; i++) {
 		MUST(!is_held(store, &lease->addrs[i]));
+		MUST(!other || !is_held(other, &lease->addrs[i]));
 		MUST(range_index(&ranges[i], &lease->addrs[i]) < range_size(&ranges[i]));
 		MUST(addr_cmp(&lease->addrs[i], &ranges[i].gateway) != 0);
 	}
@@ -72,6 +77,8 @@ static int choose(
 
 static void any_bytes(const uint8_t *data, size_t size)
 {
+	static _Alignas(8) unsigned char own[LEASE_SLOT_SIZE];
+	const struct lease_store empty = {own, sizeof(own)};
 	unsigned char *bytes = xmalloc(size); /* aligned, and no byte more */
 	struct lease_store store = {bytes, size};
 	enum lease_header header;
@@ -82,7 +89,9 @@ static void any_bytes(const uint8_t *data, size_t size)
 	if (size)
 		memcpy(bytes, data, size);
 	if (lease_header_read(&store, BOOT, &header, &err) == 0 && header == LEASE_HEADER_THIS_BOOT)
-		choose(&store, "c", &lease, &slot);
+		choose(&store, NULL, "c", &lease, &slot);
+	lease_header_write(BOOT, 0, own);
+	choose(&empty, &store, "c", &lease, &slot);
 	for (size_t i = 0; i < lease_slot_count(&store); i++)
 		if (lease_decode(&store, i, &lease))
 			MUST(strlen(lease.container) <= LEASE_CONTAINER_MAX &&
@@ -131,7 +140,7 @@ static void turn(struct world *world, uint8_t op, uint8_t arg)
 		put(world, &lease, slot);
 		break;
 	default:
-		if (choose(&world->store, name, &lease, &slot) == 0)
+		if (choose(&world->store, NULL, name, &lease, &slot) == 0)
 			put(world, &lease, slot);
 		break;
 	}
