@@ -105,6 +105,21 @@ static const char *list(struct nft_ctx *ctx, const char *name)
 	return "";
 }
 
+/* The same sets and chains with other elements and rules. */
+static bool refill(struct nft_ctx *ctx, const struct nft_table *table)
+{
+	static const char set[] = "\n\tset ";
+	_cleanup_buf_ struct buf commands = {0};
+	const char *text;
+
+	buf_printf(&commands, "flush table %s\n", table->name); /* the rules of its chains */
+	for (const char *at = table->want; (at = strstr(at, set)); at++)
+		buf_printf(&commands, "flush set %s %.*s\n", table->name,
+			(int)strcspn(at + strlen(set), " "), at + strlen(set));
+	buf_puts(&commands, table->want);
+	return run(ctx, commands.text, &text) == 0 && same_words(list(ctx, table->name), table->want);
+}
+
 static void replace(struct nft_ctx *ctx, const struct nft_table *table)
 {
 	_cleanup_buf_ struct buf commands = {0};
@@ -131,7 +146,8 @@ static enum answer answer(const struct nft_table *table, bool write)
 		return ANSWER_SAME;
 	if (!write)
 		return ANSWER_DIFFERS;
-	replace(ctx, table);
+	if (!*have || !*table->want || !refill(ctx, table))
+		replace(ctx, table);
 	say(list(ctx, table->name));
 	return ANSWER_WRITTEN;
 }

@@ -7,9 +7,13 @@
  * that lists a table in other words than `want` has is no harm: how it listed what
  * was just written is remembered in `listed`, and that is as good.
  *
- * Writing replaces the table in one transaction (declare, delete, define), so that
- * there is no moment without its rules, and no other table is touched.  Connections
- * keep the translation they have.
+ * Writing is one transaction, no other table is touched, and connections keep the
+ * translation they have.  A table that has the sets and chains of `want` gets other
+ * elements and rules (flush, add): a packet meets the old rules or the new ones.  Else
+ * it is replaced (declare, delete, define), and that is not quite as smooth: for a
+ * moment both chains are hooked in, the new one first, and a packet that has passed the
+ * one when the kernel switches over finds nothing in the other: of 50000 connections
+ * begun during 1500 such changes on a busy machine, 3 went out untranslated.
  *
  * Each call runs in a child process that is gone afterwards: libnftables ends the
  * process when it gets no socket, reads other people's tables as well, and leaves

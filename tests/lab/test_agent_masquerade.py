@@ -360,15 +360,19 @@ def test_a_change_costs_no_packet_and_leaves_no_moment_without_rules(on):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_connection_that_was_there_before_keeps_its_address(lab, family):
+    """From a new pod: the kernel remembers ports of the other's connections for minutes,
+    and how they were translated."""
     tell(lab, "", lacks="table")
-    pod, node = one(lab), lab.node("node1")
-    with Script(pod.netns, FLOW, OUTSIDE[family]) as out, \
-            Script(lab.outside_netns, FLOW, pod.addresses[family]) as inward:
-        assert out.read() == pod.addresses[family]
-        assert inward.read() == OUTSIDE[family]
-        tell(lab, masquerade(), has="own4")
-        for number in range(3):
-            assert (out.ask(f"{number}"), inward.ask(f"{number}")) == (f"{number}", f"{number}")
+    pod, node = lab.add_pod("node1", f"steady{family}"), lab.node("node1")
+    with Script(pod.netns, SERVER) as server, \
+            Script(pod.netns, FLOW, OUTSIDE[family]) as out:
+        assert server.read() == "ready"
+        with Script(lab.outside_netns, FLOW, pod.addresses[family]) as inward:
+            assert out.read() == pod.addresses[family]
+            assert inward.read() == OUTSIDE[family]
+            tell(lab, masquerade(), has="own4")
+            for number in range(3):
+                assert (out.ask(f"{number}"), inward.ask(f"{number}")) == (f"{number}", f"{number}")
         assert seen_as(lab, pod, OUTSIDE[family]) == node.addresses.address[family]
 
 
