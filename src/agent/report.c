@@ -348,6 +348,15 @@ static json_t *why_down(const struct view *view, const struct session_want *want
 	return json_text(have->info);
 }
 
+/* A session that is up and still not all right. */
+static json_t *why_limited(const struct session_want *want, const struct bird_session *have)
+{
+	if (!have->limit_reached)
+		return json_null();
+	return json_sprintf("import limit of %u routes reached%s", have->limit_reached,
+		want->options.import_limit.only_warn ? "" : ": no more are taken");
+}
+
 json_t *report_peers(const struct view *view)
 {
 	json_t *list = json_array();
@@ -371,7 +380,7 @@ json_t *report_peers(const struct view *view)
 				have ? (int)have->imported : 0, "routesOut",
 				have ? (int)have->exported : 0, "bfd",
 				json_text(have ? have->bfd : NULL), "reason",
-				have && have->up ? json_null() : why_down(view, want, have),
+				have && have->up ? why_limited(want, have) : why_down(view, want, have),
 				"leaving", want->leaving));
 	}
 	return list;

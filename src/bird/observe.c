@@ -98,6 +98,9 @@ static void parse_detail(const char *line, struct bird_session *session, struct 
 		session->neighbor_as = (uint32_t)strtoul(value, NULL, 10);
 	} else if ((value = value_of(line, "Last error"))) {
 		session->info = trimmed(arena, value);
+	} else if ((value = value_of(line, "Import limit"))) {
+		if (strstr(value, "[HIT]"))
+			session->limit_reached = (unsigned)strtoul(value, NULL, 10);
 	} else if ((value = value_of(line, "Routes"))) {
 		unsigned n;
 		int used;
@@ -106,9 +109,9 @@ static void parse_detail(const char *line, struct bird_session *session, struct 
 		while (sscanf(value, "%u %n", &n, &used) == 1) {
 			value += used;
 			if (strncmp(value, "imported", 8) == 0)
-				session->imported = n;
+				session->imported += n; /* of all channels */
 			else if (strncmp(value, "exported", 8) == 0)
-				session->exported = n;
+				session->exported += n;
 			value += strcspn(value, ",");
 			value += *value == ',';
 		}
@@ -226,19 +229,30 @@ void parse_marked(const struct reply *reply, struct bird_state *state)
 	state->n_marked = list.n;
 }
 
+/* A link-local neighbour is "fe80::1%eth0". */
+static bool is_neighbor(const struct bird_session *session, const char *address,
+	const char *interface)
+{
+	size_t len = strcspn(session->neighbor, "%");
+
+	if (strncmp(session->neighbor, address, len) != 0 || (address[len] && address[len] != '%'))
+		return false;
+	return !session->neighbor[len] || strcmp(session->neighbor + len + 1, interface) == 0;
+}
+
 /* "192.168.1.12  eth0  Up  2026-...  0.300  0.900": state by neighbour address. */
 void parse_bfd(const struct reply *reply, struct bird_state *state)
 {
 	for (size_t i = 0; i < reply->n_lines; i++) {
 		const char *line = reply->lines[i].text;
-		const char *address = next_word(&state->arena, &line), *word;
+		const char *address = next_word(&state->arena, &line), *interface, *word;
 
 		if (reply->lines[i].code != BIRD_BFD)
 			continue;
-		next_word(&state->arena, &line); /* the interface */
+		interface = next_word(&state->arena, &line);
 		word = next_word(&state->arena, &line);
 		for (size_t j = 0; j < state->n_sessions; j++)
-			if (strcmp(state->sessions[j].neighbor, address) == 0)
+			if (is_neighbor(&state->sessions[j], address, interface))
 				state->sessions[j].bfd = word;
 	}
 }

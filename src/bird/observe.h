@@ -24,6 +24,7 @@ struct bird_session {
 	const char *bfd; /* BIRD's word for the BFD session's state, "" without BFD */
 	uint32_t neighbor_as;
 	unsigned imported, exported;
+	unsigned limit_reached; /* the import limit, if there are more routes; else 0 */
 };
 
 enum bird_dest { DEST_UNICAST, DEST_UNREACHABLE, DEST_BLACKHOLE, DEST_OTHER };

@@ -138,6 +138,8 @@ static const char protocols[] =
 	"   Channel ipv4\n"
 	"     State:          UP\n"
 	"     Table:          master4\n"
+	"     Import limit:   2 [HIT]\n"
+	"       Action:       block\n"
 	"     Routes:         2 imported, 7 filtered, 3 exported, 1 preferred\n"
 	"     Route change stats:     received   rejected   filtered    ignored   accepted\n"
 	"       Import updates:              2          0          0          0          2\n"
@@ -187,6 +189,7 @@ START_TEST(session_that_is_up_has_everything_and_no_old_error)
 	ck_assert_uint_eq(session->neighbor_as, 64512);
 	ck_assert_uint_eq(session->imported, 2);
 	ck_assert_uint_eq(session->exported, 3);
+	ck_assert_uint_eq(session->limit_reached, 2);
 	ck_assert_str_eq(session->bfd, "");
 	arena_free(&state.arena);
 }
@@ -275,6 +278,11 @@ START_TEST(bfd_state_goes_to_the_session_of_that_neighbour)
 	ck_assert_str_eq(bird_find_session(&state, "node2.example.org:v4")->bfd, "Init");
 	ck_assert_str_eq(bird_find_session(&state, "dead:peer")->bfd, "Up");
 	ck_assert_str_eq(bird_find_session(&state, "off:peer")->bfd, "");
+	reply_free(&reply);
+	state.sessions[0].neighbor = "fe80::1%eth0";
+	reply = answer("1020- fe80::1 eth1 Init x\n fe80::11 eth0 Init x\n fe80::1 eth0 Down x\n0000 \n");
+	parse_bfd(&reply, &state);
+	ck_assert_str_eq(state.sessions[0].bfd, "Down");
 	reply_free(&reply);
 	reply = answer("9001 There is no BFD protocol running\n");
 	parse_bfd(&reply, &state);

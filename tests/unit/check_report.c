@@ -537,6 +537,58 @@ START_TEST(peer_that_is_down_says_why)
 }
 END_TEST
 
+/* tor:peer, to be changed. */
+static struct session_want *wanted(struct scene *scene)
+{
+	struct session_want *copy = arena_alloc(&scene->arena, 3 * sizeof(*copy));
+
+	memcpy(copy, scene->view.sessions, 3 * sizeof(*copy));
+	scene->view.sessions = copy;
+	return &copy[2];
+}
+
+static void assert_reason(const struct scene *scene, const char *reason)
+{
+	json_t *peers = report_peers(&scene->view);
+	json_t *have = json_object_get(json_array_get(peers, 2), "reason");
+
+	if (reason)
+		ck_assert_str_eq(json_string_value(have), reason);
+	else
+		ck_assert(json_is_null(have));
+	json_decref(peers);
+}
+
+/* TCP-MD5 has no errors: with another password on the other side nothing is heard. */
+START_TEST(silence_may_be_a_wrong_password)
+{
+	struct scene *scene = healthy();
+	struct bird_session *tor = session(scene, "tor:peer");
+
+	wanted(scene)->options.password = "x";
+	assert_reason(scene, NULL);
+	tor->up = false;
+	tor->state = "Connect";
+	assert_reason(scene, "Connect; no answer, as if the password was another one there");
+	tor->state = "OpenSent";
+	tor->info = "Received: Bad peer AS";
+	assert_reason(scene, "Received: Bad peer AS");
+	done(scene);
+}
+END_TEST
+
+START_TEST(reached_import_limit_is_told_of_a_session_that_is_up)
+{
+	struct scene *scene = healthy();
+
+	session(scene, "tor:peer")->limit_reached = 100;
+	assert_reason(scene, "import limit of 100 routes reached: no more are taken");
+	wanted(scene)->options.import_limit.only_warn = true;
+	assert_reason(scene, "import limit of 100 routes reached");
+	done(scene);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- ready, metrics */
 
 START_TEST(ready_means_confirmed_and_announced)
@@ -605,5 +657,6 @@ UNIT(report, status_of_a_healthy_node, bad_file_is_a_problem_in_its_own_words,
 	verdict_names_the_first_broken_link, own_pods_must_not_be_led_away, differing_route_is_a_problem,
 	route_shows_what_is_wanted_and_both_sides, without_a_mesh_the_router_says_the_next_hop,
 	node_counts_its_own_sessions, peer_that_is_down_says_why,
+	silence_may_be_a_wrong_password, reached_import_limit_is_told_of_a_session_that_is_up,
 	ready_means_confirmed_and_announced,
 	metrics_are_openmetrics)
