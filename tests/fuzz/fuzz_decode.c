@@ -95,6 +95,13 @@ static void check_line(const char *line, size_t len)
 		{"ipv4", 0, 0, false},
 		{"ipv6", 0, 0, false},
 		{"import where net ~ ", 0, 0, false},
+		{"export where (source = RTS_STATIC && net ~ PODS4) || (source = RTS_BGP && "
+		 "net ~ CLUSTER4 && proto ~ \"",
+			0, 2, false},
+		{"export where (source = RTS_STATIC && net ~ PODS6) || (source = RTS_BGP && "
+		 "net ~ CLUSTER6 && proto ~ \"",
+			0, 2, false},
+		{"export filter { if source = RTS_STATIC && net ~ PODS", 0, 0, true},
 		{"export ", 0, 0, false},
 		{"next hop self", 0, 0, false},
 		{"}", 0, 0, false},
@@ -110,6 +117,7 @@ static void check_line(const char *line, size_t len)
 		{"multihop ", 0, 0, false},
 		{"passive on;", 0, 0, false},
 		{"local role ", 0, 0, false},
+		{"rr client;", 0, 0, false},
 		{"allow local as ", 0, 0, false},
 		{"protocol static '", 2, 0, false},
 		{"protocol direct '", 2, 0, false},
