@@ -258,12 +258,22 @@ static json_t *plan_rows(const struct fileset *have, const struct fileset *want,
 	return list;
 }
 
+/* A filter's line may name each node of the cluster. */
+static char *short_why(const json_t *row)
+{
+	const char *why = json_string_value(json_object_get(row, "why"));
+	struct buf text = {0};
+
+	buf_printf(&text, "%.100s%s", why ? why : "-", why && strlen(why) > 100 ? " ..." : "");
+	return text.text;
+}
+
 static void print_plan(const struct ctl *ctl, json_t *rows, const struct buf *diff)
 {
 	static const struct column columns[] = {
 		{.title = "SESSION", .key = "session"},
 		{.title = "ACTION", .key = "action", .colour = action_colour},
-		{.title = "BECAUSE OF", .key = "why"},
+		{.title = "BECAUSE OF", .format = short_why},
 	};
 
 	if (ctl->json) {
