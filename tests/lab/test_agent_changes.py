@@ -234,6 +234,20 @@ def test_bfd_comes_without_a_restart_and_its_timers_change_but_its_end_is_one(ch
     wait_up(node, "node2:v4", "tor:peer")
 
 
+def test_ttl_security_holds_a_session_together_when_both_have_it(changes):
+    lab, node = changes
+    wait_up(node, "node2:v4", "tor:peer")
+    before = since(node)["node2:v4"]
+    change_router(lab, lambda text: text.replace("template bgp node4 {\n",
+                                                 "template bgp node4 {\n\tttl security on;\n"))
+    change(node, config(lab, "tor", {"ttlSecurity": "true"}))
+    wait_up(node, "tor:peer")
+    change_router(lab, lambda text: text.replace("\tttl security on;\n", ""))
+    change(node, config(lab))
+    wait_up(node, "tor:peer")
+    assert since(node)["node2:v4"] == before
+
+
 def link_local(machine):
     out = machine.exec(["ip", "-j", "-6", "address", "show", "dev", "eth0", "scope", "link"]).stdout
     return json.loads(out)[0]["addr_info"][0]["local"]
