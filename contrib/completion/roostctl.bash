@@ -4,7 +4,7 @@
 _roostctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands="status nodes peers routes check render plan apply reload pods"
+	local commands="status nodes peers routes explain check render plan apply reload pods"
 	local word command='' i
 
 	for ((i = 1; i < COMP_CWORD; i++)); do

@@ -533,8 +533,7 @@ static struct route_count count_routes(const struct view *view)
 	return count;
 }
 
-/* To how many neighbours a podCIDR of this node is announced. */
-static int announced_to(const struct view *view, const struct prefix *prefix)
+int report_announced_to(const struct view *view, const struct prefix *prefix)
 {
 	int announced = 0;
 
@@ -557,7 +556,7 @@ static json_t *own_pod_cidrs(const struct view *view)
 
 		json_array_append_new(list, json_pack("{s:s, s:i}", "prefix",
 						    prefix_format(prefix, text), "announcedTo",
-						    announced_to(view, prefix)));
+						    report_announced_to(view, prefix)));
 	}
 	return list;
 }
@@ -653,7 +652,7 @@ int report_ready(const struct view *view, struct err *why)
 		const struct prefix *prefix = &view->self->pod_cidrs.items[i];
 		char text[PREFIX_TEXT_MAX];
 
-		if (announced_to(view, prefix) == 0)
+		if (report_announced_to(view, prefix) == 0)
 			return err_set(why, 1, "%s is announced to nobody, %zu of %zu sessions are up",
 				prefix_format(prefix, text), sessions_up(view), sessions_wanted(view));
 	}

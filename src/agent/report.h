@@ -68,6 +68,9 @@ json_t *report_nodes(const struct view *view);
 json_t *report_peers(const struct view *view);
 json_t *report_routes(const struct view *view);
 
+/* To how many neighbours this node announces a podCIDR of its own. */
+int report_announced_to(const struct view *view, const struct prefix *prefix);
+
 /* OpenMetrics 1.0 text. */
 void report_metrics(const struct view *view, struct buf *out);
 

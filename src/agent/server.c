@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/http.h>
+#include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/explain.h"
 #include "base/log.h"
 
 #define MAX_BODY_BYTES 4096
@@ -131,6 +133,48 @@ static void show_routes(const struct view *view, void *request)
 	send_json(request, report_routes(view));
 }
 
+struct explaining {
+	struct evhttp_request *request;
+	struct addr addr;
+};
+
+static void show_explained(const struct view *view, void *arg)
+{
+	struct explaining *explaining = arg;
+	struct fib_lookup lookup;
+	struct err err;
+	bool looked = fib_lookup(&explaining->addr, &lookup, &err) == 0;
+
+	send_json(explaining->request, explain(view, &explaining->addr, looked ? &lookup : NULL));
+	free(explaining);
+}
+
+/* /v1/explain?address=10.244.2.7 */
+static void get_explain(struct server *server, struct evhttp_request *request)
+{
+	const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+	struct explaining *explaining;
+	struct evkeyvalq values;
+	const char *text;
+	struct addr addr;
+	bool good;
+
+	if (!query || evhttp_parse_query_str(query, &values) < 0) {
+		send_line(request, 400, "address=... is missing");
+		return;
+	}
+	text = evhttp_find_header(&values, "address");
+	good = text && addr_parse(text, &addr);
+	evhttp_clear_headers(&values);
+	if (!good) {
+		send_line(request, 400, "address is no IPv4 or IPv6 address");
+		return;
+	}
+	explaining = xmalloc(sizeof(*explaining));
+	*explaining = (struct explaining){request, addr};
+	agent_observe(server->agent, show_explained, explaining);
+}
+
 #define ENDPOINT_VIEW(name)                                                                        \
 	static void get_##name(struct server *server, struct evhttp_request *request)              \
 	{                                                                                          \
@@ -178,6 +222,7 @@ static const struct endpoint endpoints[] = {
 	{"/v1/nodes", EVHTTP_REQ_GET, false, get_nodes},
 	{"/v1/peers", EVHTTP_REQ_GET, false, get_peers},
 	{"/v1/routes", EVHTTP_REQ_GET, false, get_routes},
+	{"/v1/explain", EVHTTP_REQ_GET, true, get_explain},
 	{"/v1/apply", EVHTTP_REQ_POST, true, post_apply},
 };
 

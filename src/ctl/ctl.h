@@ -14,6 +14,7 @@ struct ctl {
 	bool json;   /* -o json */
 	bool colour; /* stdout is a terminal that wants it */
 	const char *file; /* FILE of check, render, plan */
+	const char *address; /* ADDRESS of explain */
 	const char *node; /* --node */
 	const char *dir;  /* render --dir */
 };
@@ -23,7 +24,7 @@ struct command {
 	const char *args; /* "[FILE]" */
 	const char *help;
 	int (*run)(const struct ctl *ctl);
-	bool takes_file;
+	enum { TAKES_NOTHING, TAKES_FILE, TAKES_ADDRESS } takes;
 };
 
 /* show.c: what roostd knows. */
@@ -31,6 +32,7 @@ int ctl_status(const struct ctl *ctl);
 int ctl_nodes(const struct ctl *ctl);
 int ctl_peers(const struct ctl *ctl);
 int ctl_routes(const struct ctl *ctl);
+int ctl_explain(const struct ctl *ctl);
 int ctl_apply(const struct ctl *ctl);
 
 /* local.c: what needs no daemon. */

@@ -7,20 +7,23 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/prefix.h"
 #include "ctl/ctl.h"
 
 static const struct command commands[] = {
-	{"status", "", "node, configuration, sessions, routes and what is wrong", ctl_status, false},
-	{"nodes", "", "the cluster's nodes", ctl_nodes, false},
-	{"peers", "", "this node's BGP sessions, and why one is down", ctl_peers, false},
-	{"routes", "", "each podCIDR: wanted, in BIRD, in the kernel", ctl_routes, false},
-	{"pods", "", "addresses given to pods on this node", ctl_pods, false},
-	{"apply", "", "one turn now; prints its outcome", ctl_apply, false},
-	{"reload", "", "the same", ctl_apply, false},
-	{"check", "[FILE]", "validates the file", ctl_check, true},
-	{"render", "[FILE]", "prints the BIRD configuration of a node", ctl_render, true},
+	{"status", "", "node, configuration, sessions, routes and what is wrong", ctl_status, TAKES_NOTHING},
+	{"nodes", "", "the cluster's nodes", ctl_nodes, TAKES_NOTHING},
+	{"peers", "", "this node's BGP sessions, and why one is down", ctl_peers, TAKES_NOTHING},
+	{"routes", "", "each podCIDR: wanted, in BIRD, in the kernel", ctl_routes, TAKES_NOTHING},
+	{"explain", "ADDRESS", "why a pod's address is reached from here, or why not", ctl_explain,
+		TAKES_ADDRESS},
+	{"pods", "", "addresses given to pods on this node", ctl_pods, TAKES_NOTHING},
+	{"apply", "", "one turn now; prints its outcome", ctl_apply, TAKES_NOTHING},
+	{"reload", "", "the same", ctl_apply, TAKES_NOTHING},
+	{"check", "[FILE]", "validates the file", ctl_check, TAKES_FILE},
+	{"render", "[FILE]", "prints the BIRD configuration of a node", ctl_render, TAKES_FILE},
 	{"plan", "[FILE]", "what applying the file would do to each session, and a diff", ctl_plan,
-		true},
+		TAKES_FILE},
 };
 
 #define WRONG_USAGE 64 /* EX_USAGE: 1 and 2 say something about the node */
@@ -112,8 +115,17 @@ int main(int argc, char **argv)
 			command = &commands[i];
 	if (!command)
 		return usage_error("no such command", name);
-	if (command->takes_file && optind < argc)
+	if (command->takes == TAKES_FILE && optind < argc)
 		ctl.file = argv[optind++];
+	if (command->takes == TAKES_ADDRESS) {
+		struct addr addr;
+
+		if (optind == argc)
+			return usage_error("an address is missing behind", name);
+		ctl.address = argv[optind++];
+		if (!addr_parse(ctl.address, &addr))
+			return usage_error("no IPv4 or IPv6 address:", ctl.address);
+	}
 	if (optind < argc)
 		return usage_error("unexpected argument", argv[optind]);
 	rc = command->run(&ctl);

@@ -214,6 +214,32 @@ int ctl_routes(const struct ctl *ctl)
 	return rc;
 }
 
+/* ---------------------------------------------------------------- explain */
+
+int ctl_explain(const struct ctl *ctl)
+{
+	const json_t *item;
+	char path[100];
+	json_t *json;
+	bool broken;
+	size_t i;
+
+	snprintf(path, sizeof(path), "/v1/explain?address=%s", ctl->address);
+	if (fetch(ctl, "GET", path, &json) != 0)
+		return NO_DAEMON;
+	broken = is_true(json, "broken");
+	if (ctl->json)
+		json_print(json);
+	else
+		json_array_foreach(json_object_get(json, "steps"), i, item)
+			printf("%s%-6s%s  %-10s  %s\n",
+				!ctl->colour ? "" : is_true(item, "ok") ? "\033[32m" : "\033[31m",
+				is_true(item, "ok") ? "ok" : "BROKEN", ctl->colour ? "\033[0m" : "",
+				text_of(item, "step"), text_of(item, "text"));
+	json_decref(json);
+	return broken ? 1 : 0;
+}
+
 /* ---------------------------------------------------------------- status */
 
 static void print_list(const struct ctl *ctl, const char *title, const json_t *list,

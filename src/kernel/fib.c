@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netlink/addr.h>
 #include <netlink/cache.h>
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
+#include <netlink/route/neighbour.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
 #include <stdlib.h>
@@ -154,6 +157,118 @@ const struct fib_route *fib_find(const struct fib *fib, const struct prefix *pre
 		return NULL;
 	return &fib->items[low];
 }
+
+/* ---------------------------------------------------------------- one address */
+
+struct asking {
+	struct fib_lookup *lookup;
+	int ifindex;
+};
+
+static int on_answer(struct nl_msg *msg, void *arg)
+{
+	struct asking *asking = arg;
+	struct fib_lookup *lookup = asking->lookup;
+	struct rtnl_nexthop *hop;
+	struct rtnl_route *route;
+	struct nl_addr *dst, *via;
+
+	if (rtnl_route_parse(nlmsg_hdr(msg), &route) < 0)
+		return NL_OK;
+	dst = rtnl_route_get_dst(route);
+	if (dst) {
+		lookup->prefix.addr = to_addr(dst);
+		lookup->prefix.len = (uint8_t)nl_addr_get_prefixlen(dst);
+	}
+	lookup->metric = rtnl_route_get_priority(route);
+	lookup->protocol = rtnl_route_get_protocol(route);
+	hop = rtnl_route_nexthop_n(route, 0);
+	if (hop) {
+		asking->ifindex = rtnl_route_nh_get_ifindex(hop);
+		via = rtnl_route_nh_get_gateway(hop);
+		if (!via)
+			via = rtnl_route_nh_get_via(hop);
+		if (via)
+			lookup->via = to_addr(via);
+	}
+	rtnl_route_put(route);
+	return NL_OK;
+}
+
+/* An unreachable route, or none: that is an answer too. */
+static int on_refusal(struct sockaddr_nl *from, struct nlmsgerr *error, void *arg)
+{
+	struct asking *asking = arg;
+
+	(void)from;
+	asking->lookup->error = -error->error;
+	return NL_STOP;
+}
+
+static int ask_route(struct nl_sock *sock, const struct addr *to, struct asking *asking)
+{
+	const struct rtmsg header = {.rtm_family = to->family,
+		.rtm_dst_len = addr_bits(to->family),
+		.rtm_flags = RTM_F_FIB_MATCH};
+	struct nl_msg *msg = nlmsg_alloc_simple(RTM_GETROUTE, 0);
+	int rc;
+
+	if (!msg)
+		return -NLE_NOMEM;
+	nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, on_answer, asking);
+	nl_socket_modify_err_cb(sock, NL_CB_CUSTOM, on_refusal, asking);
+	rc = nlmsg_append(msg, (void *)(uintptr_t)&header, sizeof(header), NLMSG_ALIGNTO);
+	if (rc == 0)
+		rc = nla_put(msg, RTA_DST, (int)addr_size(to->family), to->bytes);
+	if (rc == 0)
+		rc = nl_send_auto(sock, msg);
+	nlmsg_free(msg);
+	if (rc >= 0)
+		rc = nl_recvmsgs_default(sock);
+	return rc;
+}
+
+static enum fib_neighbour neighbour_state(struct nl_sock *sock, int ifindex, const struct addr *addr)
+{
+	enum fib_neighbour state = NEIGHBOUR_NONE;
+	struct nl_addr *dst = nl_addr_build(addr->family, addr->bytes, addr_size(addr->family));
+	struct rtnl_neigh *neigh = NULL;
+	struct nl_cache *cache;
+
+	if (dst && rtnl_neigh_alloc_cache(sock, &cache) == 0) {
+		neigh = rtnl_neigh_get(cache, ifindex, dst);
+		if (neigh)
+			state = rtnl_neigh_get_state(neigh) & (NUD_FAILED | NUD_INCOMPLETE)
+					? NEIGHBOUR_FAILED
+					: NEIGHBOUR_KNOWN;
+		rtnl_neigh_put(neigh);
+		nl_cache_free(cache);
+	}
+	nl_addr_put(dst);
+	return state;
+}
+
+int fib_lookup(const struct addr *to, struct fib_lookup *lookup, struct err *err)
+{
+	_cleanup_socket_ struct nl_sock *sock = NULL, *other = NULL;
+	struct asking asking = {.lookup = lookup};
+	int rc;
+
+	memset(lookup, 0, sizeof(*lookup));
+	if (open_socket(&sock, err) < 0 || open_socket(&other, err) < 0)
+		return -1;
+	rc = ask_route(sock, to, &asking);
+	if (rc < 0 && !lookup->error)
+		return nl_fail(err, rc, "asking the kernel for a route");
+	if (lookup->error || !asking.ifindex)
+		return 0;
+	if_indextoname((unsigned)asking.ifindex, lookup->interface);
+	lookup->neighbour =
+		neighbour_state(other, asking.ifindex, lookup->via.family ? &lookup->via : to);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- the machine */
 
 /* The interface that has the address; 0: none. */
 static int interface_of(struct nl_cache *addresses, const struct addr *addr)

@@ -30,6 +30,22 @@ int fib_read(const struct prefixes *within, struct arena *arena, struct fib *fib
 /* The route the kernel takes for this very prefix, NULL when it has none. */
 const struct fib_route *fib_find(const struct fib *fib, const struct prefix *prefix);
 
+/* Does the next hop answer, as far as the kernel knows? */
+enum fib_neighbour { NEIGHBOUR_NONE, NEIGHBOUR_KNOWN, NEIGHBOUR_FAILED };
+
+/* What the kernel does with a packet from this machine to an address. */
+struct fib_lookup {
+	int error; /* ENETUNREACH: no route; EHOSTUNREACH: an unreachable one ...; 0: this one: */
+	struct prefix prefix;
+	unsigned metric;
+	unsigned char protocol;
+	struct addr via; /* the first next hop; family 0: the address is on link */
+	char interface[16];
+	enum fib_neighbour neighbour; /* `via`, or the address itself */
+};
+
+int fib_lookup(const struct addr *to, struct fib_lookup *lookup, struct err *err);
+
 /* The MTU in bytes of the interface that has this address; 0 when none has it. */
 int fib_uplink_mtu(const struct addr *addr, unsigned *mtu, struct err *err);
 
