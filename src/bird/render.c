@@ -234,27 +234,50 @@ static void refuse_finer(struct arena *arena, struct patterns *set, const struct
 	}
 }
 
-/* The segment we are on, as far as we know how long its prefix is: whatever contains our
- * own address.  The default route, which is named or not taken, is none of it.  Of the
- * other nodes' addresses only each itself: their segment may be another. */
-static void refuse_hosts(struct arena *arena, struct patterns *set, const struct cluster *cluster,
-	const struct node *self, const struct prefixes *import, enum family family)
+/* What is certainly our segment: its length is not in the file, but our address and that
+ * of a router on it are inside.  One that has little in common with ours is on another
+ * segment, by a second interface, and then it is our address alone. */
+static struct prefix segment(const struct node *self, const struct peer *peer, enum family family)
 {
-	for (size_t i = 0; i < cluster->n_nodes; i++) {
-		const struct node *node = &cluster->nodes[i];
-		struct prefix host = {node->address[family], 0};
+	const uint8_t bits = addr_bits(self->address[family].family);
+	struct prefix own = {self->address[family], bits}, both = own;
 
-		if (!host.addr.family)
+	if (peer->multihop || peer->address.family != own.addr.family)
+		return own;
+	while (!prefix_contains_addr(&both, &peer->address))
+		both.len--;
+	both.addr = prefix_first(&both);
+	return both.len < bits / 2 ? own : both;
+}
+
+/* No part of our segment, nor anything around it but the default route, which is named
+ * or not taken.  Of the other nodes' addresses only each itself: their segment may be
+ * another. */
+static void refuse_hosts(struct arena *arena, struct patterns *set, const struct cluster *cluster,
+	const struct node *self, const struct peer *peer, enum family family)
+{
+	struct prefix ours = {0};
+
+	if (self->address[family].family) {
+		ours = segment(self, peer, family);
+		if (overlaps_any(&ours, &peer->import))
+			pattern_add(arena, set, &ours, 1, addr_bits(ours.addr.family));
+	}
+	for (size_t i = 0; i < cluster->n_nodes; i++) {
+		const struct addr *addr = &cluster->nodes[i].address[family];
+		struct prefix host = {*addr, addr_bits(addr->family)};
+
+		if (!addr->family || (ours.addr.family && prefix_contains_addr(&ours, addr)))
 			continue;
-		host.len = addr_bits(host.addr.family);
-		if (overlaps_any(&host, import))
-			pattern_add(arena, set, &host, node == self ? 1 : host.len, host.len);
+		if (overlaps_any(&host, &peer->import))
+			pattern_add(arena, set, &host, host.len, host.len);
 	}
 }
 
 /* What a router may not say, although `import` covers it, unless it names exactly that. */
 static struct patterns refused(struct arena *arena, const struct cluster *cluster,
-	const struct node *self, const struct prefixes *import, enum family family)
+	const struct node *self, const struct peer *peer, const struct prefixes *import,
+	enum family family)
 {
 	struct patterns set = {0};
 
@@ -264,7 +287,8 @@ static struct patterns refused(struct arena *arena, const struct cluster *cluste
 		if (family_of(&cidr->addr) == family && overlaps_any(cidr, import))
 			refuse_finer(arena, &set, cluster, cidr);
 	}
-	refuse_hosts(arena, &set, cluster, self, import, family);
+	if (!peer->import_default) /* the cluster's podCIDRs have no node's address inside */
+		refuse_hosts(arena, &set, cluster, self, peer, family);
 	return set;
 }
 
@@ -291,7 +315,7 @@ static void add_router_import(struct buf *buf, const struct peer *peer,
 	const struct prefixes *import = peer->import_default ? &cluster->pod_cidrs : &peer->import;
 	const char *suffix = bird_family[family].suffix;
 	_cleanup_arena_ struct arena arena = {0};
-	struct patterns no = refused(&arena, cluster, self, import, family);
+	struct patterns no = refused(&arena, cluster, self, peer, import, family);
 	struct patterns named = named_among(&arena, &no, import);
 
 	buf_puts(buf, "\t\timport filter {\n\t\t\tif net !~ ");

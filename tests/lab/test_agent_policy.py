@@ -19,7 +19,7 @@ ANNOUNCED = [
     POD_CIDR[2], "10.244.2.128/25",         # another node's, and inside of it
     NOBODYS, "10.244.7.64/26", "10.244.0.0/20",
     "192.168.0.0/16", "192.168.1.0/25",     # around our own address
-    "192.168.1.12/32",                      # another node's address
+    "192.168.1.12/32", "192.168.1.4/30",    # another node's address, and a piece of the segment
 ]
 
 
