@@ -11,6 +11,7 @@ from .cni import CniError, Runtime
 from .lab import Lab, Pod
 from .node import Node, Programs
 from .ping import Ping, Pinger, wait_reachable
+from .site import Site
 
 __all__ = ["CniError", "Lab", "LabError", "LabTimeout", "Node", "Ping", "Pinger", "Pod",
-           "Programs", "Runtime", "run", "wait_reachable", "wait_until"]
+           "Programs", "Runtime", "Site", "run", "wait_reachable", "wait_until"]

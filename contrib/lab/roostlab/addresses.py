@@ -4,6 +4,9 @@
 One segment, 192.168.1.0/24: node1 .11, node2 .12, ...; the top-of-rack router
 .1, and behind it the outside host 10.99.0.2.  Pods of node N live in
 10.244.N.0/24.  The IPv6 addresses are built to look the same.
+
+A site (site.py) has more: rack R is the segment 192.168.R.0/24, and router K, which
+is in every rack, 192.168.R.K there and 10.99.0.1K towards the outside host.
 """
 
 import re
@@ -32,19 +35,29 @@ MAX_NODES = 99
 class NodeAddresses:
     """Addresses of node number N, by family."""
     number: int
+    rack: int = 1
 
     @property
     def address(self):
-        return {4: f"192.168.1.{10 + self.number}", 6: f"fd00:1::{10 + self.number}"}
+        return in_rack(self.rack, 10 + self.number)
 
     @property
     def pods(self):
         return {4: f"10.244.{self.number}.0/24", 6: f"fd00:10:244:{self.number}::/64"}
 
 
-def of_node(name):
+def in_rack(rack, host):
+    return {4: f"192.168.{rack}.{host}", 6: f"fd00:{rack}::{host}"}
+
+
+def router_outside(number):
+    """Where router K is on the segment of the outside host."""
+    return {4: f"10.99.0.{10 + number}", 6: f"fd00:99::{10 + number}"}
+
+
+def of_node(name, rack=1):
     """Addresses of a node; the number its name ends in picks them."""
     match = re.search(r"([0-9]+)$", check_host_name(name))
     if not match or not 1 <= int(match.group(1)) <= MAX_NODES:
         raise LabError(f"'{name}': a node's name must end in a number from 1 to {MAX_NODES}")
-    return NodeAddresses(int(match.group(1)))
+    return NodeAddresses(int(match.group(1)), rack)

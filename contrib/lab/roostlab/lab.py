@@ -82,8 +82,8 @@ class Lab:
             self._new_node(f"node{number}")
         self.tor = self._new_tor()
 
-    def _new_node(self, name):
-        node = Node(self.name, name, self.programs)
+    def _new_node(self, name, rack=1):
+        node = Node(self.name, name, self.programs, rack)
         taken = {other.addresses.number: other.name for other in self.nodes.values()}
         if node.addresses.number in taken:
             raise LabError(f"{name} would have the addresses of {taken[node.addresses.number]}")
@@ -130,6 +130,10 @@ class Lab:
     def machines(self):
         """Everything that has processes: the nodes and the router."""
         return [*self.nodes.values(), *([self.tor] if self.tor else [])]
+
+    @property
+    def has_outside(self):
+        return self.tor is not None
 
     def up(self, replace=False, timeout=UP_TIMEOUT_S):
         """Builds the lab and waits until it works, each step at most `timeout` seconds.
@@ -200,18 +204,22 @@ class Lab:
     def _netns(self, name):
         return netns_name(self.name, name)
 
-    def _build_switch(self):
+    def _build_switch(self, bridges=("br0",)):
         netns.add(self._netns("switch"))
-        netns.ip(self._netns("switch"), "link add br0 type bridge", "link set br0 up")
+        netns.ip(self._netns("switch"), *(f"link add {bridge} up type bridge" for bridge in bridges))
 
     def _connect(self, name, own_addresses):
         """Makes a namespace with an eth0 on the segment."""
+        netns.add(self._netns(name))
+        self._plug(name, "eth0", name, "br0", own_addresses)
+
+    def _plug(self, name, interface, port, bridge, own_addresses):
+        """Connects a namespace with a bridge of the switch."""
         own = self._netns(name)
-        netns.add(own)
         netns.ip(self._netns("switch"),
-                 f"link add {name} type veth peer name eth0 netns {own}",
-                 f"link set {name} master br0 up")
-        self._configure(own, "eth0", own_addresses)
+                 f"link add {port} type veth peer name {interface} netns {own}",
+                 f"link set {port} master {bridge} up")
+        self._configure(own, interface, own_addresses)
 
     def _configure(self, namespace, interface, own_addresses):
         """Brings up lo and an interface with its addresses, usable at once (no DAD)."""
@@ -428,12 +436,12 @@ class Lab:
         for machine in self.machines:
             if machine.name == name:
                 return machine.inside(argv)
-        if name == "switch" or (name == "outside" and self.tor):
+        if name == "switch" or (name == "outside" and self.has_outside):
             return netns.inside(self._netns(name), argv)
         pods = self.pods
         if name in pods:
             return netns.inside(pods[name].netns, argv)
-        known = [*(machine.name for machine in self.machines), *(["outside"] if self.tor else []),
+        known = [*(machine.name for machine in self.machines), *(["outside"] if self.has_outside else []),
                  "switch", *pods]
         raise LabError(f"nothing is called '{name}' here; there are {', '.join(known)}")
 
@@ -452,7 +460,7 @@ class Lab:
         """[Ping]: every pod to every other pod, and the outside host, if there is one, to every pod."""
         pods = self.pods
         sources = [(name, pod.netns) for name, pod in pods.items()]
-        if self.tor:
+        if self.has_outside:
             sources.append(("outside", self.outside_netns))
         return ping.matrix(sources, [(name, pod.addresses) for name, pod in pods.items()])
 

@@ -50,10 +50,10 @@ class Node(Machine):
         "/etc/bird": "bird:bird:0750",
     }
 
-    def __init__(self, lab_name, name, programs):
+    def __init__(self, lab_name, name, programs, rack=1):
         super().__init__(lab_name, name)
         self.programs = programs
-        self.addresses = addresses.of_node(name)
+        self.addresses = addresses.of_node(name, rack)
         self.cni = Runtime(self, os.path.basename(programs.plugin),
                            [CNI_BIN, "/opt/cni/bin", "/usr/lib/cni"])
 
