@@ -9,6 +9,7 @@ sweeps away what it left.  When a test fails, the ends of the lab's logs are sho
 import itertools
 import os
 import re
+import shutil
 import signal
 import sys
 
@@ -22,7 +23,7 @@ LAB_FOLDER = os.path.join(HERE, "..", "..", "contrib", "lab")
 sys.path.insert(0, os.path.abspath(LAB_FOLDER))
 
 from cluster import wait_healthy  # noqa: E402  (beside this file)
-from roostlab import Lab  # noqa: E402  (the path had to be set first)
+from roostlab import Lab, Site  # noqa: E402  (the path had to be set first)
 from roostlab import sweep  # noqa: E402
 from roostlab.base import tail  # noqa: E402
 from roostlab.programs import FRR_TOOL  # noqa: E402
@@ -75,14 +76,25 @@ def unique_lab_name():
     return f"t{os.getpid()}x{next(_numbers)}"
 
 
-def _lab_maker():
+def _needs(options):
+    """Which of the routers that a lab asks for are not installed."""
+    files = options.get("routers", ())
+    if (options.get("tor") == "frr" or any(name.endswith((".frr.conf", ".gobgp.toml")) for name in files)) \
+            and not os.path.exists(FRR_TOOL):
+        return "FRR (apt-get install frr)"
+    if any(name.endswith(".gobgp.toml") for name in files) and not shutil.which("gobgpd"):
+        return "GoBGP (apt-get install gobgpd)"
+    return None
+
+
+def _lab_maker(kind=Lab):
     """A function that builds labs, and the function that takes them all down."""
     made = []
 
     def make(**options):
-        if options.get("tor") == "frr" and not os.path.exists(FRR_TOOL):
-            pytest.skip("needs FRR (apt-get install frr)")
-        lab = Lab(unique_lab_name(), **options)
+        if _needs(options):
+            pytest.skip(f"needs {_needs(options)}")
+        lab = kind(unique_lab_name(), **options)
         made.append(lab)
         _running.append(lab)
         return lab.up()
@@ -107,6 +119,14 @@ def _lab_maker():
 def make_lab():
     """make_lab(nodes=3, tor="bird", ipv6=True, pods=1): a lab that lives as long as the module."""
     make, finish = _lab_maker()
+    yield make
+    finish()
+
+
+@pytest.fixture
+def make_site():
+    """make_site(config=..., racks=..., routers=...): as roostlab.Site has it."""
+    make, finish = _lab_maker(Site)
     yield make
     finish()
 

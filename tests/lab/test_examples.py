@@ -1,0 +1,227 @@
+"""contrib/examples: each file as it is, with the routers' files beside it as they are.
+
+router1 and router2 are what the files' names say.  Shown is that pods and the host
+outside reach each other, and that the routers hold exactly what they should.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import pytest
+from cluster import wait_healthy
+
+from roostlab import Pinger, netns, wait_until
+from roostlab.addresses import OUTSIDE, in_rack
+from roostlab.ping import matrix
+from roostlab.site import OUTSIDE_AS
+
+EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "contrib", "examples")
+DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
+TIMEOUT_S = 60
+PING_MS = 20
+
+
+def example(name):
+    return os.path.join(EXAMPLES, name)
+
+
+@pytest.fixture
+def build(make_site):
+    """build("two-racks", {1: ["node1"]}, {"router1.frr.conf": 65001}): a site of two-racks.yaml."""
+    def build_site(name, racks, routers, **options):
+        with open(example(f"{name}.yaml"), encoding="utf-8") as stream:
+            config = stream.read()
+        return make_site(config=config, racks=racks, router_as=list(routers.values()),
+                         routers=[example(f"{name}.{file}") for file in routers], **options)
+    return build_site
+
+
+# -- what should be there ------------------------------------------------------
+
+def pods_of(site, path, communities=""):
+    """What a router should have heard from each node: {(prefix, AS path, next hop, communities)}."""
+    return {family: {(node.addresses.pods[family], path(node), node.addresses.address[family],
+                      communities) for node in site.nodes.values()}
+            for family in site.families}
+
+
+def default_route(site, path=str(OUTSIDE_AS)):
+    return {family: {(DEFAULT[family], path, OUTSIDE[family], "")} for family in site.families}
+
+
+def wait_heard(router, want):
+    """Until a router holds these BGP routes and no other."""
+    for family, routes in want.items():
+        wait_until(lambda: router.bgp_routes(family) == routes, TIMEOUT_S,
+                   lambda: f"{router.name} holds\n{sorted(routes)}:\n"
+                           f"{sorted(router.bgp_routes(family))}", 0.2)
+
+
+def next_hops(machine, prefix, family):
+    """Where a kernel sends packets to a prefix, by BIRD's word."""
+    for route in machine.routes(family):
+        if route["dst"] == ("default" if prefix == DEFAULT[family] else prefix) \
+                and route.get("protocol") == "bird" and route.get("metric") == 32:
+            return {hop["gateway"] for hop in route.get("nexthops", [route])}
+    return set()
+
+
+def wait_next_hops(machine, prefix, want):
+    family = 6 if ":" in prefix else 4
+    wait_until(lambda: next_hops(machine, prefix, family) == set(want), TIMEOUT_S,
+               lambda: f"{machine.name} reaches {prefix} by {sorted(want)}: "
+                       f"{next_hops(machine, prefix, family)}", 0.1)
+
+
+def wait_nodes(site, wanted):
+    """Until each node has the way to each other node's pods that wanted(node, other, family) says."""
+    for node in site.nodes.values():
+        for other in site.nodes.values():
+            for family in site.families:
+                if other is not node:
+                    wait_next_hops(node, other.addresses.pods[family],
+                                   wanted(node, other, family))
+        wait_healthy(node, TIMEOUT_S)
+
+
+def routers_of(site, rack, family):
+    return [in_rack(rack, number)[family] for number in range(1, len(site.routers) + 1)]
+
+
+# -- what should work ----------------------------------------------------------
+
+SERVER = """
+import socket, sys
+server = socket.create_server(("::" if sys.argv[1] == "6" else "0.0.0.0", 0),
+                              family=socket.AF_INET6 if sys.argv[1] == "6" else socket.AF_INET)
+print(server.getsockname()[1], flush=True)
+server.settimeout(30)
+print(server.accept()[1][0], flush=True)
+"""
+CLIENT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)"
+
+
+def seen_source(site, source_netns, pod, family):
+    """The address a pod sees when somebody connects to it."""
+    with subprocess.Popen(netns.inside(pod.netns, [sys.executable, "-c", SERVER, str(family)]),
+                          stdout=subprocess.PIPE, text=True) as server:
+        try:
+            port = server.stdout.readline().strip()
+            subprocess.run(netns.inside(source_netns, [sys.executable, "-c", CLIENT,
+                                                       pod.addresses[family], port]),
+                           check=True, timeout=60)
+            return server.stdout.readline().strip()
+        finally:
+            server.kill()
+
+
+def check_traffic(site):
+    """All pods reach each other and the outside host, that one them; nobody's address is changed."""
+    pods = list(site.pods.values())
+    for family in site.families:
+        for node in site.nodes.values():
+            prefix = node.addresses.pods[family]
+            wait_until(lambda: len(next_hops(site.outside, prefix, family)) == len(site.routers),
+                       TIMEOUT_S, f"outside reaches {prefix} by each router", 0.1)
+    to_outside = matrix([(pod.name, pod.netns) for pod in pods],
+                        [("outside", {family: OUTSIDE[family] for family in site.families})])
+    assert [ping for ping in site.ping_matrix() + to_outside if not ping.ok] == []
+    first, last = pods[0], pods[-1]
+    for family in site.families:
+        assert seen_source(site, site.outside_netns, last, family) == OUTSIDE[family]
+        assert seen_source(site, first.netns, last, family) == first.addresses[family]
+
+
+# -- two racks, an AS each, two routers ----------------------------------------
+
+def two_racks_ebgp(build):
+    return build("two-racks-ebgp", {1: ["node1", "node2"], 2: ["node3", "node4"]},
+                 {"router1.frr.conf": 65001, "router2.bird.conf": 65002}, default_route=False)
+
+
+def wait_two_racks_ebgp(site):
+    rack_as = {1: "64512", 2: "64513"}
+    for router in site.routers:
+        pods = pods_of(site, lambda node: rack_as[node.addresses.rack], "65000:100")
+        wait_heard(router, {family: pods[family] | default_route(site)[family]
+                            for family in site.families})
+    # In one's own rack straight to the node, else by both routers.
+    wait_nodes(site, lambda node, other, family: [other.addresses.address[family]]
+               if node.addresses.rack == other.addresses.rack
+               else routers_of(site, node.addresses.rack, family))
+    for node in site.nodes.values():
+        for family in site.families:
+            wait_next_hops(node, DEFAULT[family], routers_of(site, node.addresses.rack, family))
+
+
+def test_two_racks_with_an_as_each(build):
+    site = two_racks_ebgp(build)
+    wait_two_racks_ebgp(site)
+    check_traffic(site)
+
+
+def test_two_racks_go_on_without_one_router(build, capsys):
+    site = two_racks_ebgp(build)
+    wait_two_racks_ebgp(site)
+    for down, router in enumerate(site.routers, 1):
+        # Each flow has its router, by a hash: of these some go by the one, some by the other.
+        pairs = [(a, b) for a in site.pods.values() for b in site.pods.values()
+                 if site.node(a.node_name).addresses.rack != site.node(b.node_name).addresses.rack]
+        with contextlib.ExitStack() as stack:
+            pingers = [stack.enter_context(Pinger(a.netns, b.addresses[family], 1000 / PING_MS))
+                       for i, (a, b) in enumerate(pairs) for family in [(4, 6)[i % 2]]]
+            site.set_links(router, "down")
+            for node in site.nodes.values():
+                for family in site.families:
+                    other = routers_of(site, node.addresses.rack, family)[2 - down]
+                    wait_next_hops(node, DEFAULT[family], [other])
+            seen = [len(pinger.answered) for pinger in pingers]
+            wait_until(lambda: all(len(pinger.answered) > n for pinger, n in zip(pingers, seen)),
+                       TIMEOUT_S, "every ping is answered again")
+            lost = [pinger.stop() * PING_MS for pinger in pingers]
+        with capsys.disabled():
+            print(f"\n{router.name} down: {sum(map(bool, lost))} of {len(lost)} flows lost pings, "
+                  f"at most {max(lost)} ms of them; BFD is 3 x 100 ms")
+        assert max(lost) < 10_000
+        assert [ping for ping in site.ping_matrix() if not ping.ok] == []
+        site.set_links(router, "up")
+        wait_two_racks_ebgp(site)
+
+
+# -- two racks, one AS, the routers reflect ------------------------------------
+
+def test_two_racks_with_reflecting_routers(build):
+    site = build("two-racks-ibgp", {1: ["node1", "node2"], 2: ["node3", "node4"]},
+                 {"router1.frr.conf": 64512, "router2.bird.conf": 64512})
+    for router in site.routers:
+        pods = pods_of(site, lambda node: "")
+        wait_heard(router, {family: pods[family] | default_route(site)[family]
+                            for family in site.families})
+    wait_nodes(site, lambda node, other, family: routers_of(site, node.addresses.rack, family))
+    check_traffic(site)
+
+
+# -- a default route from two routers ------------------------------------------
+
+def test_a_default_route_that_is_learned(build):
+    site = build("default-route", {1: ["node1", "node2"]},
+                 {"router1.frr.conf": 65001, "router2.bird.conf": 65002}, default_route=False)
+    for router in site.routers:
+        pods = pods_of(site, lambda node: "64512")
+        wait_heard(router, {family: pods[family] | default_route(site)[family]
+                            for family in site.families})
+    wait_nodes(site, lambda node, other, family: [other.addresses.address[family]])
+    for node in site.nodes.values():
+        for family in site.families:
+            wait_next_hops(node, DEFAULT[family], routers_of(site, 1, family))
+    check_traffic(site)
+    # One takes it back: the other one's is left.
+    site.routers[0].change("router bgp 65001", "neighbor 10.99.0.2 shutdown",
+                           "neighbor fd00:99::2 shutdown")
+    for node in site.nodes.values():
+        for family in site.families:
+            wait_next_hops(node, DEFAULT[family], routers_of(site, 1, family)[1:])
+    wait_until(lambda: all(ping.ok for ping in site.ping_matrix()), TIMEOUT_S,
+               "all pods and the outside host reach each other by router2")
