@@ -37,6 +37,11 @@ def is_root():
     return os.geteuid() == 0
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "plain: the sanitizers would see nothing more: "
+                            "contrib/check runs it on the ordinary build alone")
+
+
 def pytest_report_header():
     return None if is_root() else f"SKIPPED: {NEED_ROOT} (try: sudo make check)"
 

@@ -124,6 +124,7 @@ def was_killed_or_faster(reply, lines, name, nth):
                                  (name, nth) not in system_calls(lines))
 
 
+@pytest.mark.plain
 @needs_strace
 @pytest.mark.parametrize("command", ["ADD", "DEL", "GC"])
 def test_killed_at_any_system_call_the_next_del_or_gc_cleans_up(host, command):
@@ -157,7 +158,8 @@ def test_killed_at_any_system_call_the_next_del_or_gc_cleans_up(host, command):
 
 # What issue reports of other plugins are about: a full, failing or read-only disk, a
 # full table of files, no memory, a signal.
-ERRORS = ("ENOSPC", "EIO", "EROFS", "EMFILE", "ENOMEM", "EINTR")
+ERRORS = ("ENOSPC", "EINTR", *(pytest.param(error, marks=pytest.mark.plain)
+                               for error in ("EIO", "EROFS", "EMFILE", "ENOMEM")))
 
 # Out of memory aborts; a signal that is not told of is a death, too.
 MEMORY = ("mmap", "brk", "mremap")
@@ -200,7 +202,8 @@ def test_told_of_an_error_at_any_system_call_it_ends_whole_or_not_at_all(host, c
 
 
 @needs_strace
-@pytest.mark.parametrize("what", ["killed", "ENOSPC", "EIO"])
+@pytest.mark.parametrize("what", [pytest.param("killed", marks=pytest.mark.plain), "ENOSPC",
+                                  pytest.param("EIO", marks=pytest.mark.plain)])
 def test_a_store_is_made_anew_whole_or_not_at_all(host, what):
     path = f"{host.data_dir}/pods/leases"
     host.add("other")
@@ -261,6 +264,7 @@ def files_of_host_local(host):
     return {address: container for address, container in found.items() if container}
 
 
+@pytest.mark.plain
 @needs_strace
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
 @pytest.mark.parametrize("mode", ["bridge", "routed"])

@@ -188,6 +188,7 @@ def test_nobody_else_can_lock_the_networks_of_a_node(host):
     assert stat.S_IMODE(os.stat(os.path.join(host.data_dir, ".node")).st_mode) == 0o700
 
 
+@pytest.mark.plain
 @pytest.mark.skipif(not STRACE, reason="strace is not installed")
 def test_killed_anywhere_two_networks_never_hold_one_address(host):
     """SIGKILL at every system call of an ADD; the next one is of the other network."""
