@@ -326,35 +326,97 @@ json_t *report_nodes(const struct view *view)
 	return list;
 }
 
-/* The kernel drops packets with a wrong TCP-MD5 signature, and tells nobody: neither
- * side hears the other. */
-static bool may_be_the_password(const struct session_want *want, const struct bird_session *have)
+static bool waits_for_answer(const struct bird_session *have)
 {
-	return want->options.password &&
-		(strcmp(have->state, "Connect") == 0 || strcmp(have->state, "Active") == 0);
+	return strcmp(have->state, "Connect") == 0 || strcmp(have->state, "Active") == 0;
 }
 
 static json_t *why_down(const struct view *view, const struct session_want *want,
 	const struct bird_session *have)
 {
+	bool known; /* without an error BIRD says the state once more */
+
 	if (view->bird->err.code)
 		return json_text(view->bird->err.msg);
 	if (!have)
 		return json_string(
 			"BIRD has no such session: its configuration is not the wanted one");
-	if (may_be_the_password(want, have))
+	known = have->info[0] && strcmp(have->info, have->state) != 0;
+	/* The kernel drops packets with a wrong TCP-MD5 signature, and tells nobody:
+	 * neither side hears the other. */
+	if (waits_for_answer(have) && want->options.password)
 		return json_sprintf("%s; no answer, as if the password was another one there",
-			have->info[0] ? have->info : have->state);
+			known ? have->info : have->state);
+	if (waits_for_answer(have) && !known)
+		return json_string(want->peer && want->peer->passive ? "it has not connected"
+								      : "no answer");
+	if (strstr(have->info, "Bad BGP identifier"))
+		return json_sprintf("%s; it has this node's router id", have->info);
 	return json_text(have->info);
 }
 
-/* A session that is up and still not all right. */
-static json_t *why_limited(const struct session_want *want, const struct bird_session *have)
+#define LATELY_SECONDS 300
+#define START_SECONDS  10 /* in which sessions come up when BIRD starts */
+
+/* What BIRD prints with the templates' time format; 0 when somebody changed that. */
+static time_t time_of(const char *text)
 {
-	if (!have->limit_reached)
-		return json_null();
-	return json_sprintf("import limit of %u routes reached%s", have->limit_reached,
-		want->options.import_limit.only_warn ? "" : ": no more are taken");
+	struct tm tm = {0};
+	long offset;
+
+	if (!strptime(text, "%Y-%m-%dT%H:%M:%S%z", &tm))
+		return 0;
+	offset = tm.tm_gmtoff; /* timegm() makes it 0 */
+	return timegm(&tm) - offset;
+}
+
+/* A session that came up neither long ago nor with BIRD: whoever looks at a neighbour
+ * that comes and goes will mostly see it up, and its last error BIRD forgets then. */
+static bool is_up_lately(const struct view *view, const struct bird_session *have)
+{
+	time_t since = time_of(have->since), started = time_of(view->bird->started);
+
+	return since && started && since - started >= START_SECONDS && view->now >= since &&
+		view->now - since < LATELY_SECONDS;
+}
+
+static void add_note(struct buf *notes, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void add_note(struct buf *notes, const char *fmt, ...)
+{
+	char text[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	buf_printf(notes, "%s%s", notes->len ? "; " : "", text);
+}
+
+static bool is_limited(const struct session_want *want, const struct bird_session *have)
+{
+	return have && have->up && have->limit_reached && !want->options.import_limit.only_warn;
+}
+
+/* Of a session that is up and still not all right. */
+static json_t *notes_on_up(const struct view *view, const struct session_want *want,
+	const struct bird_session *have)
+{
+	_cleanup_buf_ struct buf notes = {0};
+
+	if (have->limit_reached)
+		add_note(&notes, "import limit of %u routes reached%s", have->limit_reached,
+			is_limited(want, have) ? ": no more are taken" : "");
+	if (have->refused)
+		add_note(&notes, "%u update%s refused: %s", have->refused,
+			have->refused == 1 ? "" : "s",
+			!want->node             ? "not what import takes"
+			: want->node->reflector ? "not other nodes' podCIDRs"
+						: "not its podCIDRs");
+	if (is_up_lately(view, have))
+		add_note(&notes, "up for only %lld s",
+			(long long)(view->now - time_of(have->since)));
+	return json_text(notes.text);
 }
 
 json_t *report_peers(const struct view *view)
@@ -366,7 +428,7 @@ json_t *report_peers(const struct view *view)
 		const struct bird_session *have = have_session(view, i);
 
 		json_array_append_new(list,
-			json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:b, s:o, s:i, s:i, s:o, s:o, s:b}",
+			json_pack("{s:s, s:s, s:s, s:o, s:I, s:s, s:b, s:o, s:i, s:i, s:i, s:o, s:o, s:b}",
 				"session", want->name, "name",
 				want->node ? want->node->name : want->peer->name, "kind",
 				!want->node             ? "router"
@@ -378,9 +440,11 @@ json_t *report_peers(const struct view *view)
 				have ? have->state : "unknown", "up", have && have->up, "since",
 				json_text(have ? have->since : NULL), "routesIn",
 				have ? (int)have->imported : 0, "routesOut",
-				have ? (int)have->exported : 0, "bfd",
+				have ? (int)have->exported : 0, "updatesRefused",
+				have ? (int)have->refused : 0, "bfd",
 				json_text(have ? have->bfd : NULL), "reason",
-				have && have->up ? why_limited(want, have) : why_down(view, want, have),
+				have && have->up ? notes_on_up(view, want, have)
+						 : why_down(view, want, have),
 				"leaving", want->leaving));
 	}
 	return list;
@@ -509,6 +573,10 @@ static void bird_problems(const struct view *view, json_t *problems)
 		add_problem(problems, "BIRD recovers from a restart and withholds routes");
 	if (up < wanted)
 		add_problem(problems, "%zu of %zu sessions are down", wanted - up, wanted);
+	for (size_t i = 0; i < view->n_sessions; i++)
+		if (is_limited(&view->sessions[i], have_session(view, i)))
+			add_problem(problems, "%s: import limit of %u routes reached: no more are taken",
+				view->sessions[i].name, have_session(view, i)->limit_reached);
 }
 
 struct route_count {

@@ -45,8 +45,16 @@ static const char *trimmed(struct arena *arena, const char *text)
 
 void parse_status(const struct reply *reply, struct bird_state *state)
 {
+	static const char reboot[] = "Last reboot on ";
 	const struct reply_line *version = reply_find(reply, BIRD_VERSION);
 
+	state->started = "";
+	for (size_t i = 0; i < reply->n_lines; i++) {
+		const char *text = reply->lines[i].text + strspn(reply->lines[i].text, " ");
+
+		if (strncmp(text, reboot, strlen(reboot)) == 0)
+			state->started = trimmed(&state->arena, text + strlen(reboot));
+	}
 	if (version && strncmp(version->text, "BIRD ", 5) == 0)
 		state->version = arena_strdup(&state->arena, version->text + 5);
 	state->recovering = reply_find(reply, BIRD_RECOVERY) != NULL;
@@ -101,6 +109,12 @@ static void parse_detail(const char *line, struct bird_session *session, struct 
 	} else if ((value = value_of(line, "Import limit"))) {
 		if (strstr(value, "[HIT]"))
 			session->limit_reached = (unsigned)strtoul(value, NULL, 10);
+	} else if ((value = value_of(line, "Import updates"))) {
+		unsigned refused;
+
+		/* received, rejected as invalid, filtered, ... */
+		if (sscanf(value, "%*u %*u %u", &refused) == 1)
+			session->refused += refused; /* of all channels */
 	} else if ((value = value_of(line, "Routes"))) {
 		unsigned n;
 		int used;
@@ -306,7 +320,7 @@ static bool failed(struct observation *o, const struct reply *reply, const struc
 	if (reply)
 		return false;
 	arena_free(&o->state->arena);
-	*o->state = (struct bird_state){.version = "", .err = *err};
+	*o->state = (struct bird_state){.version = "", .started = "", .err = *err};
 	if (!o->state->err.code)
 		o->state->err.code = EIO;
 	finish(o);
@@ -431,7 +445,7 @@ struct observation *observe_start(struct event_base *base, const struct cluster 
 	memset(o, 0, sizeof(*o));
 	o->state = xmalloc(sizeof(*o->state));
 	memset(o->state, 0, sizeof(*o->state));
-	o->state->version = "";
+	o->state->version = o->state->started = "";
 	/* The cluster may be replaced while we wait. */
 	o->pod_cidrs.n = cluster->pod_cidrs.n;
 	o->pod_cidrs.items = arena_alloc(&o->state->arena, o->pod_cidrs.n * sizeof(struct prefix));

@@ -25,6 +25,7 @@ struct bird_session {
 	uint32_t neighbor_as;
 	unsigned imported, exported;
 	unsigned limit_reached; /* the import limit, if there are more routes; else 0 */
+	unsigned refused; /* updates that the import filters turned down since it is up */
 };
 
 enum bird_dest { DEST_UNICAST, DEST_UNREACHABLE, DEST_BLACKHOLE, DEST_OTHER };
@@ -41,6 +42,7 @@ struct bird_state {
 	struct arena arena; /* of everything here */
 	struct err err;     /* code != 0: BIRD could not be asked, the rest is empty */
 	const char *version;              /* "2.0.12" */
+	const char *started;              /* since when it runs, as BIRD prints it */
 	char config_id[CONFIG_ID_LEN + 1]; /* ROOST_CONFIG, "" when not ours */
 	bool unconfirmed;                 /* a configuration waits for `configure confirm` */
 	bool recovering;                  /* graceful restart recovery: routes are withheld */

@@ -117,15 +117,16 @@ def test_a_flood_is_cut_off_and_no_good_route_is_lost(policy):
 
     def row():
         return [row for row in table(node, "peers") if row["session"] == "tor:peer"][0]
-    wait_until(lambda: row()["reason"], 30, "roostctl peers says that the limit is reached")
+    said = "import limit of 100 routes reached: no more are taken"
+    wait_until(lambda: said in (row()["reason"] or ""), 30,
+               lambda: f"roostctl peers says that the limit is reached: {row()}")
     assert row()["up"]
-    assert row()["reason"] == "import limit of 100 routes reached: no more are taken"
     assert len(imported(node)) == 100
     assert goes_to_node2(node)
     announce(lab, [NOBODYS])
     configure(lab, node)
     wait_imported(node, {NOBODYS})
-    assert row()["reason"] is None
+    assert "limit" not in (row()["reason"] or "")
 
 
 def test_attributes_arrive_at_the_router(policy):

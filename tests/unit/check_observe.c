@@ -142,7 +142,7 @@ static const char protocols[] =
 	"       Action:       block\n"
 	"     Routes:         2 imported, 7 filtered, 3 exported, 1 preferred\n"
 	"     Route change stats:     received   rejected   filtered    ignored   accepted\n"
-	"       Import updates:              2          0          0          0          2\n"
+	"       Import updates:             12          1          8          1          2\n"
 	"     BGP Next hop:   10.0.0.1\n"
 	" \n"
 	"1002-dead:peer  BGP        ---        start  2026-11-23T03:19:30+0000  Active        Socket: Network is unreachable\n"
@@ -190,6 +190,7 @@ START_TEST(session_that_is_up_has_everything_and_no_old_error)
 	ck_assert_uint_eq(session->imported, 2);
 	ck_assert_uint_eq(session->exported, 3);
 	ck_assert_uint_eq(session->limit_reached, 2);
+	ck_assert_uint_eq(session->refused, 8);
 	ck_assert_str_eq(session->bfd, "");
 	arena_free(&state.arena);
 }

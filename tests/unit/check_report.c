@@ -74,6 +74,7 @@ static struct scene *healthy(void)
 			      &err) == 0, "%s", err.msg);
 	sessions = render_sessions(scene->cluster, &scene->cluster->nodes[0], &scene->arena, &n);
 	scene->bird.version = "2.0.12";
+	scene->bird.started = "2026-11-23T03:19:30+0000";
 	strcpy(scene->bird.config_id, ID);
 	add_session(scene, "node2:v4");
 	add_session(scene, "node3:v4");
@@ -525,7 +526,8 @@ START_TEST(peer_that_is_down_says_why)
 	assert_json(json_incref(json_array_get(peers, 2)),
 		"{\"session\":\"tor:peer\",\"name\":\"tor\",\"kind\":\"router\","
 		"\"address\":\"192.168.1.1\",\"asNumber\":65000,\"state\":\"Active\",\"up\":false,"
-		"\"since\":\"2026-11-23T03:19:31+0000\",\"routesIn\":1,\"routesOut\":1,\"bfd\":null,"
+		"\"since\":\"2026-11-23T03:19:31+0000\",\"routesIn\":1,\"routesOut\":1,"
+		"\"updatesRefused\":0,\"bfd\":null,"
 		"\"reason\":\"Socket: Connection refused\",\"leaving\":false}");
 	json_decref(peers);
 	scene->bird.n_sessions = 2;
@@ -583,8 +585,57 @@ START_TEST(reached_import_limit_is_told_of_a_session_that_is_up)
 
 	session(scene, "tor:peer")->limit_reached = 100;
 	assert_reason(scene, "import limit of 100 routes reached: no more are taken");
+	assert_problem(scene, "tor:peer: import limit of 100 routes reached: no more are taken");
 	wanted(scene)->options.import_limit.only_warn = true;
 	assert_reason(scene, "import limit of 100 routes reached");
+	assert_problem(scene, NULL);
+	session(scene, "tor:peer")->refused = 3;
+	assert_reason(scene,
+		"import limit of 100 routes reached; 3 updates refused: not what import takes");
+	done(scene);
+}
+END_TEST
+
+START_TEST(peer_that_is_not_up_has_a_reason_of_more_than_its_state)
+{
+	static const char *const rows[][3] = {
+		{"Connect", "Connect", "no answer"},
+		{"Active", "", "no answer"},
+		{"Active", "Received: Hold timer expired", "Received: Hold timer expired"},
+		{"Idle", "BGP Error: Bad BGP identifier",
+			"BGP Error: Bad BGP identifier; it has this node's router id"},
+	};
+	struct scene *scene = healthy();
+	struct bird_session *tor = session(scene, "tor:peer");
+
+	tor->up = false;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		tor->state = rows[i][0];
+		tor->info = rows[i][1];
+		assert_reason(scene, rows[i][2]);
+	}
+	done(scene);
+}
+END_TEST
+
+START_TEST(peer_that_comes_and_goes_says_so_while_it_is_up)
+{
+	struct scene *scene = healthy();
+	struct bird_session *tor = session(scene, "tor:peer");
+
+	scene->bird.started = "2026-11-23T03:19:21+0100";
+	tor->since = "2026-11-23T03:19:31+0100"; /* 02:19:31Z */
+	scene->view.now = 1795400371 + 299;
+	assert_reason(scene, "up for only 299 s");
+	scene->view.now++;
+	assert_reason(scene, NULL);
+	scene->view.now--;
+	scene->bird.started = "2026-11-23T03:19:22+0100";
+	assert_reason(scene, NULL);
+	scene->bird.started = "2026-11-23T02:18:21+0000";
+	assert_reason(scene, "up for only 299 s");
+	tor->since = "03:19:31"; /* a template of the operator's */
+	assert_reason(scene, NULL);
 	done(scene);
 }
 END_TEST
@@ -658,5 +709,7 @@ UNIT(report, status_of_a_healthy_node, bad_file_is_a_problem_in_its_own_words,
 	route_shows_what_is_wanted_and_both_sides, without_a_mesh_the_router_says_the_next_hop,
 	node_counts_its_own_sessions, peer_that_is_down_says_why,
 	silence_may_be_a_wrong_password, reached_import_limit_is_told_of_a_session_that_is_up,
+	peer_that_is_not_up_has_a_reason_of_more_than_its_state,
+	peer_that_comes_and_goes_says_so_while_it_is_up,
 	ready_means_confirmed_and_announced,
 	metrics_are_openmetrics)
