@@ -1,0 +1,324 @@
+"""A broken or hostile neighbour, router or node: what it says is refused or limited,
+`roostctl peers` says so, and the others lose neither a route nor a ping."""
+
+import contextlib
+import os
+import socket
+import struct
+import time
+
+import pytest
+from cluster import since, status, table, wait_healthy
+
+from roostlab import Pinger, wait_until
+
+MANY = 100_000
+TOR = "tor:peer"
+
+
+# -- what is common ------------------------------------------------------------
+
+def row(node, session=TOR):
+    return next(row for row in table(node, "peers") if row["session"] == session)
+
+
+def reason(node, session=TOR):
+    return row(node, session)["reason"] or ""
+
+
+def wait_reason(node, text, session=TOR, timeout=60):
+    wait_until(lambda: text in reason(node, session), timeout,
+               lambda: f"{node.name} says '{text}' of {session}: {row(node, session)}", 0.1)
+
+
+def wait_up(node, session=TOR, timeout=60):
+    wait_until(lambda: row(node, session)["up"], timeout,
+               lambda: f"{session} of {node.name} is up: {row(node, session)}", 0.1)
+
+
+def pod_routes(node, nodes):
+    """The kernel's routes to these nodes' pods, and to parts of their podCIDRs."""
+    return sorted((route["dst"], route.get("gateway", ""), route.get("metric", 0))
+                  for route in node.routes()
+                  if any(route["dst"].startswith(f"10.244.{other.addresses.number}.")
+                         for other in nodes))
+
+
+def node_sessions(node, names):
+    return {name: up for name, up in since(node).items() if name.split(":")[0] in names}
+
+
+@contextlib.contextmanager
+def nothing_lost(lab, names):
+    """Between these nodes no ping is lost, no session restarts and no route changes."""
+    nodes = [lab.node(name) for name in names]
+    pods = [lab.pod(f"{name}-pod1") for name in names]
+    before = [(pod_routes(node, nodes), node_sessions(node, names)) for node in nodes]
+    with contextlib.ExitStack() as stack:
+        pingers = [stack.enter_context(Pinger(pod.netns, pods[i - 1].address))
+                   for i, pod in enumerate(pods)]
+        yield
+        lost = [pinger.stop() for pinger in pingers]
+    assert lost == [0] * len(names)
+    assert [(pod_routes(node, nodes), node_sessions(node, names)) for node in nodes] == before
+
+
+@contextlib.contextmanager
+def nothing_lost_between(lab, left, right):
+    """As nothing_lost(), where sessions do restart."""
+    a, b = (lab.pod(f"{name}-pod1") for name in (left, right))
+    with Pinger(a.netns, b.address) as there, Pinger(b.netns, a.address) as back:
+        yield
+        lost = there.stop(), back.stop()
+    assert lost == (0, 0)
+
+
+def rss_mb(node, service):
+    with open(f"/proc/{node.host_pid(service)}/status", encoding="ascii") as stream:
+        return next(int(line.split()[1]) for line in stream if line.startswith("VmRSS")) / 1024
+
+
+def announce(lab, *prefixes):
+    """The router announces these too."""
+    with open(lab.tor.path("etc/bird/bird.conf"), "a", encoding="utf-8") as stream:
+        stream.write("protocol static hostile {\n\tipv4;\n" + "".join(
+            f"\troute {prefix} unreachable;\n" for prefix in prefixes) + "}\n")
+    lab.tor.birdc("configure")
+
+
+def turn_hostile(node, more="", router_id=None):
+    """The node's BIRD runs what somebody wrote who has taken it over: its own file
+    without Roost's export filters."""
+    node.stop_roostd()
+    generation = node.exec(["sh", "-c", "ls -d /var/lib/roost/bird/gen-* | sort -V | tail -n 1"])
+    node.exec(["cp", "-a", generation.stdout.strip(), "/run/hostile"])
+    node.exec(["sed", "-i", "s/^\\tipv4 {$/&\\n\\t\\texport all;/", "/run/hostile/sessions.conf"])
+    if router_id:
+        node.exec(["sed", "-i", f"s/^router id .*/router id {router_id};/",
+                   "/run/hostile/node.conf"])
+    node.exec(["sh", "-c", "cat >> /run/hostile/bird.conf"], input=more)
+    out = node.exec(["birdc", "configure", '"/run/hostile/bird.conf"']).stdout
+    assert "econfigur" in out, out
+
+
+def turn_good(node):
+    node.exec(["rm", "-rf", "/run/hostile"])
+    node.birdc("configure", check=False)
+    node.start_roostd()
+
+
+@pytest.fixture
+def trio(lab):
+    """The lab of three nodes and a router, and afterwards it is as it was."""
+    yield lab
+    lab.tor.set_nodes(lab.nodes.values(), lab.families)
+    for node in lab.nodes.values():
+        if not node.is_running("roostd"):
+            turn_good(node)
+        if not node.is_running("bird"):
+            node.start_bird()
+    lab.write_config(lab.config())
+    for node in lab.nodes.values():
+        wait_healthy(node, 90)
+
+
+# -- who says too much ---------------------------------------------------------
+
+UNWANTED = ("10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24",      # the nodes' own
+            "10.244.1.128/25", "10.244.2.128/25", "10.244.2.2/32", "10.244.3.0/25",
+            "0.0.0.0/1", "192.168.1.0/24", "192.168.1.12/32", "8.8.8.0/24")
+
+
+def test_of_a_router_nothing_is_taken_that_was_not_asked_for(trio):
+    one = trio.node("node1")
+    # The default route and the net behind it are what this router always announces.
+    for node in trio.nodes.values():
+        wait_reason(node, "updates refused: not what import takes")
+    before = {name: row(node)["updatesRefused"] for name, node in trio.nodes.items()}
+    everything = one.routes()
+    with nothing_lost(trio, list(trio.nodes)):
+        announce(trio, *UNWANTED)
+        # All but two are refused: of another node's podCIDR a router may speak, and
+        # the node's own word counts for more.
+        for name, node in trio.nodes.items():
+            wait_until(lambda: row(node)["updatesRefused"] >= before[name] + len(UNWANTED) - 2,
+                       60, lambda: f"{name} has refused them: {row(node)}")
+        assert sorted(map(str, one.routes())) == sorted(map(str, everything))
+
+
+def test_of_a_node_nothing_is_taken_but_its_podcidrs(trio):
+    three = trio.node("node3")
+    with nothing_lost(trio, ["node1", "node2"]):
+        turn_hostile(three, more="protocol static hostile {\n\tipv4;\n" + "".join(
+            f"\troute {prefix} unreachable;\n" for prefix in (*UNWANTED, "0.0.0.0/0")) + "}\n")
+        for name in ("node1", "node2"):
+            node = trio.node(name)
+            # Its own podCIDR is among them.
+            wait_until(lambda: row(node, "node3:v4")["updatesRefused"] >= len(UNWANTED), 60,
+                       lambda: f"{name} has refused them: {row(node, 'node3:v4')}")
+            wait_reason(node, "updates refused: not its podCIDRs", "node3:v4")
+            assert row(node, "node3:v4")["routesIn"] == 1
+            assert {route["dst"] for route in node.routes()} == {
+                "default", "192.168.1.0/24", "10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"}
+
+
+def many():
+    return [f"20.{n >> 9}.{n >> 1 & 255}.{128 * (n & 1)}/25" for n in range(MANY)]
+
+
+def test_a_hundred_thousand_routes_are_refused_or_limited_and_do_not_fill_the_memory(trio):
+    one = trio.node("node1")
+    # What a sanitizer keeps of freed memory, to find who uses it, is not what is asked.
+    one.change_service("roostd", env={
+        **one.own_environment(),
+        "ASAN_OPTIONS": f"{os.environ.get('ASAN_OPTIONS', '')}:quarantine_size_mb=4"})
+    one.kill_roostd()
+    wait_healthy(one)
+    before = {service: rss_mb(one, service) for service in ("bird", "roostd")}
+    with nothing_lost(trio, list(trio.nodes)):
+        announce(trio, *many())
+        for node in trio.nodes.values():
+            wait_until(lambda: row(node)["updatesRefused"] >= MANY, 60,
+                       lambda: f"{node.name} has refused them: {row(node)}", 0.2)
+            wait_healthy(node)
+        refused = {service: rss_mb(one, service) for service in before}
+
+        one.write_config(trio.config().replace("    asNumber: 65001",
+                                               "    asNumber: 65001\n    import: [20.0.0.0/8]"))
+        wait_reason(one, "import limit of 20000 routes reached: no more are taken")
+        wait_until(lambda: row(one)["routesIn"] == 20000, 30, lambda: f"limited: {row(one)}")
+        wait_until(lambda: len(one.routes()) >= 20000, 60, "they are in the kernel", 0.5)
+        assert f"{TOR}: import limit of 20000 routes reached: no more are taken" in \
+            status(one)["problems"]
+        limited = {service: rss_mb(one, service) for service in before}
+
+        one.write_config(trio.config())
+        wait_until(lambda: len(one.routes()) < 10, 60, "they have left the kernel", 0.5)
+        wait_healthy(one)
+        after = {service: rss_mb(one, service) for service in before}
+    for service, start in before.items():
+        print(f"{service}: {start:.0f} MB, {refused[service]:.0f} MB with {MANY} routes refused, "
+              f"{limited[service]:.0f} MB with 20000 taken, {after[service]:.0f} MB afterwards")
+        assert max(refused[service], limited[service], after[service]) < start + 64
+
+
+# -- who comes and goes --------------------------------------------------------
+
+def test_a_router_that_comes_and_goes_takes_nobody_with_it(trio):
+    one = trio.node("node1")
+
+    def down_and_up():
+        trio.tor.birdc("disable node1_ipv4")
+        wait_until(lambda: TOR not in since(one), 30, "the session is down")
+        trio.tor.birdc("enable node1_ipv4")
+        wait_up(one)
+        return "up for only" in reason(one)
+
+    with nothing_lost(trio, list(trio.nodes)):
+        for _ in range(4):
+            down_and_up()
+        wait_until(down_and_up, 60, lambda: f"the session's age is said: {row(one)}")
+        for _ in range(2):
+            starts = trio.tor.service_status()["bird"]["starts"]
+            trio.tor.kill_service("bird")
+            wait_until(lambda: trio.tor.service_status()["bird"]["starts"] > starts, 20,
+                       "the router is back")
+            for node in trio.nodes.values():
+                wait_healthy(node, 60)
+
+
+def test_a_node_with_another_ones_router_id_is_alone_with_it(trio):
+    one, two, three = trio.nodes.values()
+    with nothing_lost(trio, ["node1", "node2"]):
+        turn_hostile(three, router_id="192.168.1.11")
+        wait_reason(one, "Bad BGP identifier; it has this node's router id", "node3:v4")
+        # Of two neighbours with the same one, each has its routes.
+        wait_up(two, "node3:v4")
+        wait_until(lambda: two.has_route("10.244.3.0/24", "192.168.1.13"), 30,
+                   "node2 has node3's route")
+
+
+# -- who has left --------------------------------------------------------------
+
+def test_a_dead_neighbour_does_not_delay_the_recovery_of_a_killed_bird(trio):
+    one, two, three = trio.nodes.values()
+    three.stop_bird(9)
+    wait_until(lambda: "node3:v4" not in since(one), 30, "node1 has missed node3")
+    starts = one.service_status()["bird"]["starts"]
+    with nothing_lost_between(trio, "node1", "node2"):
+        began = time.monotonic()
+        one.kill_bird()
+        wait_until(lambda: one.service_status()["bird"]["starts"] > starts, 20, "BIRD is back")
+        wait_until(lambda: {"node2:v4", TOR} <= set(since(one)), 60, "the live ones are back")
+        wait_until(lambda: status(one).get("bird", {}).get("recovering") is False, 60,
+                   "BIRD has ended its recovery", 0.2)
+        took = time.monotonic() - began
+        wait_until(lambda: row(one, "node2:v4")["routesOut"] == 1
+                   and row(two, "node1:v4")["routesIn"] == 1, 30, "routes go both ways again")
+        assert one.has_route("10.244.2.0/24", "192.168.1.12")
+        assert two.has_route("10.244.1.0/24", "192.168.1.11")
+    print(f"with a dead neighbour: recovered {took:.1f} s after BIRD was killed")
+    # `graceful restart wait` in common.conf, and what a busy machine adds.
+    assert took < 20 + 15
+    # What nobody speaks for any more is gone from the kernel.
+    wait_until(lambda: not one.has_route("10.244.3.0/24", "192.168.1.13"), 30,
+               "the dead node's route is gone")
+
+
+def test_a_node_that_left_leaves_no_route_anywhere(trio):
+    machines = trio.machines
+    trio.add_node("node4")
+    trio.write_config(trio.config())
+    for machine in machines:
+        wait_until(lambda: machine.has_route("10.244.4.0/24", "192.168.1.14"), 60,
+                   f"{machine.name} knows node4")
+    node4 = trio.nodes.pop("node4")
+    node4.power_off()
+    trio.write_config(trio.config())
+    trio.tor.set_nodes(trio.nodes.values(), trio.families)
+    for machine in machines:
+        wait_until(lambda: not any("10.244.4." in route["dst"] for route in machine.routes()),
+                   60, f"{machine.name} has forgotten node4")
+        assert "10.244.4." not in machine.birdc("show route")
+    for node in trio.nodes.values():
+        wait_healthy(node)
+        assert not any(row["node"] == "node4" for row in table(node, "routes"))
+        assert not any(row["name"] == "node4" for row in table(node, "peers"))
+
+
+# -- who does not know the password --------------------------------------------
+
+def has_md5():
+    """TCP_MD5SIG is an option of the kernel."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        address = struct.pack("=HH4s120x", socket.AF_INET, 0, socket.inet_aton("192.0.2.1"))
+        try:
+            probe.setsockopt(socket.IPPROTO_TCP, 14,
+                             address + struct.pack("=BBHI80s", 0, 0, 3, 0, b"key"))
+        except OSError:
+            return False
+    return True
+
+
+def test_a_wrong_password_is_no_answer_and_costs_nobody_else(make_fresh_lab):
+    if not has_md5():
+        pytest.skip("this kernel has no TCP-MD5")
+    lab = make_fresh_lab(nodes=2, tor="frr", pods=1)
+    text = lab.config().replace("    asNumber: 65001", "    asNumber: 65001\n    password: secret")
+
+    def frr(*commands):
+        lab.tor.exec(["vtysh", *(word for command in commands for word in ("-c", command))])
+
+    for node in lab.nodes.values():
+        wait_healthy(node)
+    with nothing_lost(lab, list(lab.nodes)):
+        frr("configure terminal", "router bgp 65001", "neighbor nodes4 password wrong")
+        for node in lab.nodes.values():
+            wait_until(lambda: TOR not in since(node), 60, "the session is down")
+        lab.write_config(text)
+        for node in lab.nodes.values():
+            wait_reason(node, "no answer, as if the password was another one")
+            assert not row(node)["up"]
+        frr("configure terminal", "router bgp 65001", "neighbor nodes4 password secret")
+        for node in lab.nodes.values():
+            wait_healthy(node, 90)
