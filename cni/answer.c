@@ -50,6 +50,9 @@ int cni_routes_decode(const struct fields *object, struct arena *mem, struct cni
 			decode_route(&element, ARENA_PUSH(mem, *routes, count), err) < 0)
 			return -1;
 	}
+	/* An answer may have three lists: "ip4"'s, "ip6"'s and its own. */
+	if (*count > ROUTES_MAX)
+		return err_set(err, CNI_DECODE, "%s: more than %d routes in all", path, ROUTES_MAX);
 	return 0;
 }
 

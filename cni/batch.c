@@ -22,11 +22,14 @@ void batch_free(struct batch *batch)
 	*batch = (struct batch){0};
 }
 
+/* Room for a route with ROUTES_MAX ways, 28 bytes each in IPv6. */
+#define MESSAGE_SIZE 2304
+
 /* The message that the step consists of; the caller appends attributes. */
 struct nl_msg *batch_add(struct batch *batch, int type, int flags, const void *header, size_t size,
 	int tolerated, const char *fmt, ...)
 {
-	struct nl_msg *msg = nlmsg_alloc_size(768);
+	struct nl_msg *msg = nlmsg_alloc_size(MESSAGE_SIZE);
 	struct step *step;
 	va_list ap;
 

@@ -326,6 +326,17 @@ def test_routes_to_one_place_are_ways_of_one_route(host):
     assert_good(check(host, pod, result))
 
 
+@pytest.mark.parametrize("dst, gateway", [("10.3.0.0/16", "10.244.1.%d"), ("fd03::/32", "fd00:10:244:1::%d")])
+def test_a_route_may_have_as_many_ways_as_there_may_be_routes(host, dst, gateway):
+    routes = [{"dst": dst, "gw": gateway % i} for i in range(100, 164)]
+    pod = host.pod()
+    result = host.add("c1", pod, conf=host.conf(ipam={"routes": routes}))
+    assert result["routes"] == routes
+    shown = pod.run("ip", "-6" if ":" in dst else "-4", "route", "show", dst).stdout
+    assert all(f" via {route['gw']} " in shown for route in routes)
+    assert_good(check(host, pod, result))
+
+
 def test_routes_to_one_place_that_are_no_ways_of_one_are_refused(host):
     first = {"dst": "10.3.0.0/16", "gw": "10.244.1.7"}
     for second in ({"mtu": 1300}, {"advmss": 1300}, {"scope": 253, "gw": None}, {"scope": 10}):

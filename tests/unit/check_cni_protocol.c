@@ -424,6 +424,28 @@ START_TEST(an_answer_of_any_version_is_understood)
 }
 END_TEST
 
+/* Each list has its limit; and so have the three of one answer together. */
+START_TEST(an_answer_of_too_many_routes_is_refused)
+{
+	static const char *const heads[] = {
+		"{\"ip4\":{\"ip\":\"10.0.0.2/24\",\"routes\":[", "]},\"routes\":[", "]}"};
+
+	for (unsigned second = 24; second <= 25; second++) {
+		_cleanup_buf_ struct buf text = {0};
+		const unsigned counts[] = {40, second, 0};
+
+		for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+			buf_puts(&text, heads[i]);
+			for (unsigned k = 0; k < counts[i]; k++)
+				buf_printf(&text, "%s{\"dst\":\"10.%zu.%u.0/24\"}", k ? "," : "", i, k);
+		}
+		ck_assert_int_eq(answer(buf_text(&text)), second == 24 ? 0 : -1);
+	}
+	ck_assert_int_eq(err.code, CNI_DECODE);
+	ck_assert_ptr_nonnull(strstr(err.msg, "64 routes"));
+}
+END_TEST
+
 START_TEST(an_answer_without_sense_is_refused)
 {
 	static const struct {
@@ -826,7 +848,8 @@ UNIT(cni_protocol, all_missing_variables_are_named_at_once,
 	a_wrong_value_is_named_with_its_path, what_we_do_not_do_is_refused_with_code_2,
 	mode_is_bridge_or_routed, the_two_types_say_which_part_is_ours,
 	podCIDRs_of_node_json_are_not_for_a_foreign_ipam_plugin,
-	an_answer_of_any_version_is_understood, an_answer_without_sense_is_refused,
+	an_answer_of_any_version_is_understood, an_answer_of_too_many_routes_is_refused,
+	an_answer_without_sense_is_refused,
 	a_failure_keeps_the_codes_that_the_specification_knows,
 	a_key_that_differs_only_by_case_is_refused, the_old_form_of_a_range_comes_first,
 	del_takes_a_configuration_that_add_would_refuse, cni_args_are_pairs_that_somebody_knows,
