@@ -478,16 +478,21 @@ static void part(struct agent *agent)
 	evtimer_add(agent->parting, &moment);
 }
 
-/* See bird/leaving.h.  What BIRD did not tell is asked again by the transaction, which
- * then fails. */
+/* See bird/leaving.h.  When BIRD does not tell, whatever is needed may be up. */
 static void on_before(struct bird_state *bird, void *arg)
 {
 	struct agent *agent = arg;
 	struct wanted *wanted = agent->wanted;
+	const struct apply_result unknown = {.outcome = APPLY_FAILED, .err = bird->err};
 	bool was_leaving = agent->was_leaving;
 	struct err err;
 
 	agent->before = NULL;
+	if (bird->err.code) {
+		bird_state_free(bird);
+		on_applied(&unknown, agent);
+		return;
+	}
 	wanted->n_leaving = leaving_mark(wanted->cluster, wanted->self, bird);
 	bird_state_free(bird);
 	agent->was_leaving = wanted->n_leaving > 0;
