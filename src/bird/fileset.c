@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -15,7 +16,7 @@ void fileset_add(struct fileset *set, struct arena *arena, const char *name, con
 	size_t len)
 {
 	*ARENA_PUSH(arena, set->items, &set->n) = (struct file_text){
-		arena_strdup(arena, name), arena_strndup(arena, text, len), len};
+		arena_strdup(arena, name), arena_strndup(arena, text, len), len, false};
 }
 
 static int by_name(const void *a, const void *b)
@@ -61,6 +62,7 @@ static int add_file(struct fileset *set, struct arena *arena, const char *dir, c
 {
 	char path[PATH_MAX], full_name[NAME_MAX + 32];
 	_cleanup_buf_ struct buf text = {0};
+	struct stat st;
 
 	if (set->n >= FILESET_MAX_FILES)
 		return err_set(err, EFBIG, "%s: more than %d *.conf files", dir, FILESET_MAX_FILES);
@@ -70,6 +72,7 @@ static int add_file(struct fileset *set, struct arena *arena, const char *dir, c
 		return -1;
 	snprintf(full_name, sizeof(full_name), "%s%s", prefix, name);
 	fileset_add(set, arena, full_name, buf_text(&text), text.len);
+	set->items[set->n - 1].closed = stat(path, &st) < 0 || !(st.st_mode & S_IROTH);
 	return 0;
 }
 

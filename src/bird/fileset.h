@@ -17,6 +17,7 @@ struct file_text {
 	const char *name; /* "node.conf", "bird.d/10-mine.conf" */
 	const char *text;
 	size_t len;
+	bool closed; /* not everybody may read the file it is from */
 };
 
 /* In the order of their names, in somebody's arena. */

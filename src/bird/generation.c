@@ -19,7 +19,8 @@
 /* BIRD, and people, read them ... */
 #define DIR_MODE 0755
 #define FILE_MODE 0644
-/* ... but for those with a password: they are for BIRD's group, which roostd is in. */
+/* ... but for those with a password, and copies of what not everybody may read: they are
+ * for BIRD's group, which roostd is in. */
 #define SECRET_MODE 0640
 
 static int path_in(char room[PATH_MAX], const char *dir, const char *name, struct err *err)
@@ -72,7 +73,7 @@ static int write_files(const char *dir, const struct fileset *files, struct err 
 
 		if (path_in(path, dir, file->name, err) < 0 ||
 			file_create(path, file->text, file->len,
-				secrets_in(file) ? SECRET_MODE : FILE_MODE, err) < 0)
+				file->closed || secrets_in(file) ? SECRET_MODE : FILE_MODE, err) < 0)
 			return -1;
 	}
 	if (path_in(path, dir, "bird.d", err) < 0 || file_sync_dir(path, err) < 0)

@@ -6,25 +6,42 @@
 
 #include "base/buf.h"
 
-/* The string behind the next word `password`, without its quotes; NULL: none.  A word
- * is also found in a comment or in a string: hiding too much does no harm. */
+/* Behind the next of BIRD's words for one; NULL: there is none. */
+static const char *next_word(const char *text, const char *end)
+{
+	static const char *const words[] = {"password", "key"};
+	const char *first = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		size_t len = strlen(words[i]);
+		const char *at = memmem(text, (size_t)(end - text), words[i], len);
+
+		if (at && (!first || at + len < first))
+			first = at + len;
+	}
+	return first;
+}
+
+/* The string behind the next such word, without its quotes; NULL: none.  A word is also
+ * found in a comment or in a string: hiding too much does no harm.  No string of BIRD's
+ * goes on in the next line. */
 static const char *next_secret(const char *text, const char *end, size_t *len)
 {
-	static const char word[] = "password";
 	const char *at = text;
 
-	while ((at = memmem(at, (size_t)(end - at), word, sizeof(word) - 1))) {
+	while ((at = next_word(at, end))) {
 		const char *close;
 
-		at += sizeof(word) - 1;
 		while (at < end && isspace((unsigned char)*at))
 			at++;
 		if (at == end || *at != '"')
 			continue;
 		at++;
-		close = memchr(at, '"', (size_t)(end - at));
-		if (!close)
-			return NULL;
+		close = at;
+		while (close < end && *close != '"' && *close != '\n')
+			close++;
+		if (close == end || *close != '"')
+			continue;
 		*len = (size_t)(close - at);
 		return at;
 	}

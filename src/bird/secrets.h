@@ -2,8 +2,9 @@
 /* secrets -- the passwords in BIRD's files.  Whoever shows a file to people hides them
  * first; whoever stores one keeps it from others.  Pure.
  *
- * What counts as one is any string behind BIRD's word `password`, so that those of
- * bird.d/ are found too.  Each becomes "(hidden 1)", "(hidden 2)", ... in the order
+ * What counts as one is any string behind BIRD's word `password`, or `key` as OSPF and
+ * RIP have it, so that those of bird.d/ are found too.  (Not one that a constant stands
+ * for; see `closed` in fileset.h.)  Each becomes "(hidden 1)", "(hidden 2)", ... in the order
  * they are met in, equal ones the same, over all filesets that share a `seen`: a
  * changed password is a difference, and no more than that can be learnt. */
 #ifndef ROOST_SECRETS_H

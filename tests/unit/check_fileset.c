@@ -119,6 +119,25 @@ START_TEST(folder_gives_its_conf_files_and_no_others)
 }
 END_TEST
 
+START_TEST(file_that_not_everybody_may_read_is_closed)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct fileset set = {0};
+	struct err err;
+
+	unit_make_dir(dir);
+	write_file("10-open.conf", "a");
+	write_file("20-closed.conf", "b");
+	ck_assert_int_eq(chmod(in_dir("10-open.conf"), 0644), 0);
+	ck_assert_int_eq(chmod(in_dir("20-closed.conf"), 0640), 0);
+	ck_assert_int_eq(fileset_read_dir(&set, &arena, dir, "", &err), 0);
+	fileset_sort(&set);
+	ck_assert(!set.items[0].closed);
+	ck_assert(set.items[1].closed);
+	remove_dir();
+}
+END_TEST
+
 START_TEST(missing_folder_has_no_files)
 {
 	_cleanup_arena_ struct arena arena = {0};
@@ -176,4 +195,5 @@ END_TEST
 
 UNIT(fileset, added_text_is_found_by_its_name, sorted_by_name_as_bytes,
 	equal_means_the_same_names_and_bytes, folder_gives_its_conf_files_and_no_others,
+	file_that_not_everybody_may_read_is_closed,
 	missing_folder_has_no_files, what_cannot_be_read_is_named, number_of_files_is_limited)

@@ -293,8 +293,12 @@ START_TEST(file_with_a_password_is_not_for_everybody)
 	set_up();
 	fileset_add(&rendered.files, &arena, "bird.conf", "# nothing\n", 10);
 	fileset_add(&rendered.files, &arena, "sessions.conf", "\tpassword \"x\";\n", 15);
+	fileset_add(&rendered.files, &arena, "bird.d/10-mine.conf", "define KEY = \"x\";\n", 18);
+	rendered.files.items[2].closed = true;
 	ck_assert_int_eq(generation_stage(dir, &rendered, &number, &err), 0);
 	ck_assert_int_eq(stat(in_dir("gen-1/sessions.conf"), &st), 0);
+	ck_assert_uint_eq(st.st_mode & 0777, 0640);
+	ck_assert_int_eq(stat(in_dir("gen-1/bird.d/10-mine.conf"), &st), 0);
 	ck_assert_uint_eq(st.st_mode & 0777, 0640);
 	ck_assert_int_eq(stat(in_dir("gen-1/bird.conf"), &st), 0);
 	ck_assert_uint_eq(st.st_mode & 0777, 0644);

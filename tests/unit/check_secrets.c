@@ -16,6 +16,10 @@ START_TEST(every_password_is_hidden_and_nothing_else)
 		{"description \"password\"; hold time 9;", "description \"password\"; hold time 9;"},
 		{"# the password is \"x\"", "# the password is \"x\""},
 		{"password \"without an end", "password \"without an end"},
+		{"# say password \"so\npassword \"x\"", "# say password \"so\npassword \"(hidden 1)\""},
+		{"description \"password\";\ndescription \"b\";", "description \"password\";\ndescription \"b\";"},
+		{"passwords { key \"abc\" { id 1; }; password \"d\"; };",
+			"passwords { key \"(hidden 1)\" { id 1; }; password \"(hidden 2)\"; };"},
 		{"password ", "password "},
 		{"", ""},
 	};
@@ -54,8 +58,8 @@ END_TEST
 
 START_TEST(file_with_a_password_is_known)
 {
-	static const struct file_text with = {"a", "\tpassword \"x\";\n", 15};
-	static const struct file_text without = {"a", "# no password\n", 14};
+	static const struct file_text with = {"a", "\tpassword \"x\";\n", 15, false};
+	static const struct file_text without = {"a", "# no password\n", 14, false};
 
 	ck_assert(secrets_in(&with));
 	ck_assert(!secrets_in(&without));
