@@ -357,7 +357,7 @@ bool nft_watch_heard(int fd, const char *name)
 
 	while ((n = recv(fd, &room, sizeof(room), 0)) != 0) {
 		struct nlmsghdr *message = &room.message;
-		size_t left = n > 0 ? (size_t)n : 0;
+		int left = n > 0 ? (int)n : 0; /* below 0 when the last one is not padded */
 
 		if (n < 0 && errno != ENOBUFS)
 			break; /* nothing more; after a signal the loop comes back */

@@ -108,5 +108,29 @@ START_TEST(a_message_that_is_cut_is_read_no_further)
 }
 END_TEST
 
+/* Behind a message that is not padded there is only what was heard before. */
+START_TEST(what_was_heard_before_is_not_heard_again)
+{
+	struct {
+		struct nlmsghdr header;
+		uint32_t space;
+		struct message inner;
+	} before = {.header = {.nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8, .nlmsg_len = sizeof(before)}};
+	struct nlmsghdr odd = {.nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8, .nlmsg_len = sizeof(odd) + 1};
+	char bytes[sizeof(odd) + 1] = {0};
+	int fds[2];
+
+	before.inner = message(NFT_MSG_DELTABLE, NFPROTO_INET, "roost");
+	memcpy(bytes, &odd, sizeof(odd));
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds), 0);
+	ck_assert_int_gt(send(fds[0], &before, sizeof(before), 0), 0);
+	ck_assert_int_gt(send(fds[0], bytes, sizeof(bytes), 0), 0);
+	ck_assert(!nft_watch_heard(fds[1], "roost"));
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 UNIT(nft, our_table_is_known_whatever_happens_to_it, it_is_found_among_others,
-	other_peoples_tables_are_not_ours, a_message_that_is_cut_is_read_no_further)
+	other_peoples_tables_are_not_ours, a_message_that_is_cut_is_read_no_further,
+	what_was_heard_before_is_not_heard_again)
