@@ -16,7 +16,7 @@ import os
 import re
 
 from . import netns
-from .addresses import LENGTH, OUTSIDE, in_rack, router_outside
+from .addresses import OUTSIDE, in_rack, router_outside
 from .base import LabError, state_dir, wait_until, write_file
 from .lab import UP_TIMEOUT_S, Lab
 from .machine import Machine
@@ -36,7 +36,22 @@ protocol static default6 {{ ipv6; route ::/0 unreachable; }}
 """
 
 
-class BirdRouter(Machine):
+class Router(Machine):
+    file = None         # what configure() writes
+
+    def configure(self, text):
+        os.makedirs(os.path.dirname(self.path(self.file)))
+        write_file(self.path(self.file), text)
+
+    def is_ready(self):
+        return self.exec(["ss", "-Hltn", "sport = :179"]).stdout != ""
+
+    def bgp_routes(self, family):
+        """{(prefix, AS path, next hop, communities)}: what it heard, all as text."""
+        raise NotImplementedError
+
+
+class BirdRouter(Router):
     from_state = {"/etc/bird": "etc/bird"}
     dirs = {"/etc/bird": "bird:bird:0750", "/run/bird": "bird:bird:0750"}
     file = "etc/bird/bird.conf"
@@ -44,12 +59,7 @@ class BirdRouter(Machine):
     def services(self):
         return {"bird": {"argv": ["bird", "-f", "-u", "bird", "-g", "bird"]}}
 
-    def configure(self, text):
-        os.makedirs(os.path.dirname(self.path(self.file)))
-        write_file(self.path(self.file), text)
-
     def bgp_routes(self, family):
-        """{(prefix, AS path, next hop, communities)}: what it heard, all as text."""
         found, prefix, path, communities = set(), None, "", []
         table = self.birdc(f"show route table master{family} where source = RTS_BGP all", check=False)
         for line in table.splitlines() + ["end"]:
@@ -68,7 +78,7 @@ class BirdRouter(Machine):
         return found
 
 
-class FrrRouter(Machine):
+class FrrRouter(Router):
     from_state = {"/etc/frr": "etc/frr"}
     dirs = {"/etc/frr": "frr:frr:0755", "/run/frr": "frr:frr:0775", "/var/tmp/frr": "frr:frr:0755"}
     file = "etc/frr/frr.conf"
@@ -85,13 +95,16 @@ class FrrRouter(Machine):
                     for name in self.daemons}
         # As watchfrr does once all daemons are there.
         services["vtysh"] = {"argv": after([f"{name}.vty" for name in self.daemons],
-                                           "vtysh -b; exec sleep infinity")}
+                                           "vtysh -b; touch /run/frr/configured; exec sleep infinity")}
         return services
 
     def configure(self, text):
-        os.makedirs(os.path.dirname(self.path(self.file)))
+        super().configure(text)
         write_file(self.path("etc/frr/vtysh.conf"), "service integrated-vtysh-config\n")
-        write_file(self.path(self.file), text)
+
+    def is_ready(self):
+        # bgpd listens before it has read anything.
+        return os.path.exists(self.path("root/run/frr/configured"))
 
     def vtysh(self, *commands):
         """What each of the `show ... json` printed."""
@@ -121,18 +134,15 @@ class FrrRouter(Machine):
             return set()
 
 
-class GobgpRouter(FrrRouter):
-    """GoBGP speaks BGP; FRR's zebra puts its routes into the kernel."""
-    from_state = {**FrrRouter.from_state, "/etc/gobgpd": "etc/gobgpd"}
+class GobgpRouter(Router):
+    """Speaks BGP and puts nothing into the kernel."""
+    from_state = {"/etc/gobgpd": "etc/gobgpd"}
+    dirs = {"/etc/gobgpd": "root:root:0755"}
     file = "etc/gobgpd/gobgpd.toml"
-    daemons = ("zebra",)
 
     def services(self):
-        services = super().services()
-        services["gobgpd"] = {"argv": [
-            "sh", "-c", "until test -S /run/frr/zserv.api; do sleep 0.02; done; "
-            "exec gobgpd -t toml -f /etc/gobgpd/gobgpd.toml --pprof-disable"]}
-        return services
+        return {"gobgpd": {"argv": ["gobgpd", "-t", "toml", "-f", "/etc/gobgpd/gobgpd.toml",
+                                    "--pprof-disable"]}}
 
     def bgp_routes(self, family):
         out = self.exec(["gobgp", "-j", "global", "rib", "-a", f"ipv{family}"], check=False).stdout
@@ -169,7 +179,7 @@ class Site(Lab):
     def __init__(self, name, *, config, racks, routers, families=(4, 6), router_as=(),
                  default_route=True, pods=1, programs=None, say=None):
         """config: text of roost.yaml; racks: {number: [node, ...]}; routers: a file each;
-        router_as: their ASes, for the outside host; default_route: whether the nodes have a static one."""
+        router_as: of those that the outside host speaks to; default_route: whether the nodes have a static one."""
         super().__init__(name, nodes=0, ipv6=6 in families, pods=pods, programs=programs, say=say)
         self.text = config
         self.racks = racks
@@ -202,12 +212,17 @@ class Site(Lab):
         self.outside = BirdRouter(self.name, "outside")
         self.outside.configure(self._outside_config())
         self._connect_routers()
+        # The routers first, and ready: who is refused tries again after seconds only.
+        routers = [self.outside, *self.routers]
+        for router in routers:
+            router.boot()
+        for router in routers:
+            router.wait_booted()
+            wait_until(router.is_ready, UP_TIMEOUT_S, f"{router.name} speaks BGP")
         for node in self.nodes.values():
             self._build_node(node, self.text)
-        for machine in (*self.routers, self.outside):
-            machine.boot()
-        for machine in self.machines:
-            machine.wait_booted()
+        for node in self.nodes.values():
+            node.wait_booted()
 
     def _outside_config(self):
         return OUTSIDE_HEAD + "".join(
