@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from cluster import wait_healthy
+from cluster import since, wait_healthy
 
 from roostlab import Pinger, netns, wait_until
 from roostlab.addresses import OUTSIDE, in_rack
@@ -33,8 +33,9 @@ def build(make_site):
     def build_site(name, racks, routers, **options):
         with open(example(f"{name}.yaml"), encoding="utf-8") as stream:
             config = stream.read()
-        return make_site(config=config, racks=racks, router_as=list(routers.values()),
-                         routers=[example(f"{name}.{file}") for file in routers], **options)
+        return make_site(config=config, racks=racks, router_as=list(filter(None, routers.values())),
+                         routers=[example(file if file.count(".") == 3 else f"{name}.{file}")
+                                  for file in routers], **options)
     return build_site
 
 
@@ -75,7 +76,7 @@ def wait_next_hops(machine, prefix, want):
                        f"{next_hops(machine, prefix, family)}", 0.1)
 
 
-def wait_nodes(site, wanted):
+def wait_nodes(site, wanted, healthy=True):
     """Until each node has the way to each other node's pods that wanted(node, other, family) says."""
     for node in site.nodes.values():
         for other in site.nodes.values():
@@ -83,7 +84,8 @@ def wait_nodes(site, wanted):
                 if other is not node:
                     wait_next_hops(node, other.addresses.pods[family],
                                    wanted(node, other, family))
-        wait_healthy(node, TIMEOUT_S)
+        if healthy:
+            wait_healthy(node, TIMEOUT_S)
 
 
 def routers_of(site, rack, family):
@@ -97,10 +99,21 @@ import socket, sys
 server = socket.create_server(("::" if sys.argv[1] == "6" else "0.0.0.0", 0),
                               family=socket.AF_INET6 if sys.argv[1] == "6" else socket.AF_INET)
 print(server.getsockname()[1], flush=True)
-server.settimeout(30)
+server.settimeout(70)
 print(server.accept()[1][0], flush=True)
 """
-CLIENT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)"
+CLIENT = """
+import socket, sys, time
+end = time.monotonic() + 30
+while True:
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)
+        break
+    except OSError:
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.1)
+"""
 
 
 def seen_source(site, source_netns, pod, family):
@@ -111,10 +124,21 @@ def seen_source(site, source_netns, pod, family):
             port = server.stdout.readline().strip()
             subprocess.run(netns.inside(source_netns, [sys.executable, "-c", CLIENT,
                                                        pod.addresses[family], port]),
-                           check=True, timeout=60)
+                           check=True, timeout=90)
             return server.stdout.readline().strip()
         finally:
             server.kill()
+
+
+def wait_pings(site):
+    """A wait: where BFD is on, a machine that stands still for 300 ms loses its routes."""
+    def unanswered():
+        to_outside = matrix([(pod.name, pod.netns) for pod in site.pods.values()],
+                            [("outside", {family: OUTSIDE[family] for family in site.families})])
+        return [f"{ping.source} to {ping.address}" for ping in site.ping_matrix() + to_outside
+                if not ping.ok]
+    wait_until(lambda: not unanswered(), TIMEOUT_S,
+               lambda: f"all pods and the outside host reach each other: {unanswered()}", 0.2)
 
 
 def check_traffic(site):
@@ -123,11 +147,9 @@ def check_traffic(site):
     for family in site.families:
         for node in site.nodes.values():
             prefix = node.addresses.pods[family]
-            wait_until(lambda: len(next_hops(site.outside, prefix, family)) == len(site.routers),
+            wait_until(lambda: len(next_hops(site.outside, prefix, family)) == len(site.router_as),
                        TIMEOUT_S, f"outside reaches {prefix} by each router", 0.1)
-    to_outside = matrix([(pod.name, pod.netns) for pod in pods],
-                        [("outside", {family: OUTSIDE[family] for family in site.families})])
-    assert [ping for ping in site.ping_matrix() + to_outside if not ping.ok] == []
+    wait_pings(site)
     first, last = pods[0], pods[-1]
     for family in site.families:
         assert seen_source(site, site.outside_netns, last, family) == OUTSIDE[family]
@@ -184,8 +206,7 @@ def test_two_racks_go_on_without_one_router(build, capsys):
         with capsys.disabled():
             print(f"\n{router.name} down: {sum(map(bool, lost))} of {len(lost)} flows lost pings, "
                   f"at most {max(lost)} ms of them; BFD is 3 x 100 ms")
-        assert max(lost) < 10_000
-        assert [ping for ping in site.ping_matrix() if not ping.ok] == []
+        wait_pings(site)
         site.set_links(router, "up")
         wait_two_racks_ebgp(site)
 
@@ -223,5 +244,62 @@ def test_a_default_route_that_is_learned(build):
     for node in site.nodes.values():
         for family in site.families:
             wait_next_hops(node, DEFAULT[family], routers_of(site, 1, family)[1:])
-    wait_until(lambda: all(ping.ok for ping in site.ping_matrix()), TIMEOUT_S,
-               "all pods and the outside host reach each other by router2")
+    wait_pings(site)
+
+
+# -- one segment ---------------------------------------------------------------
+
+RACK = ["node1", "node2", "node3"]
+
+
+def wait_one_segment(site, healthy=True):
+    """The routers hold each node's pods, and the nodes reach each other straight."""
+    pods = pods_of(site, lambda node: "64512")
+    for router in site.routers:
+        wait_heard(router, {family: pods[family] | default_route(site)[family]
+                            for family in site.families})
+    wait_nodes(site, lambda node, other, family: [other.addresses.address[family]], healthy)
+
+
+@pytest.mark.parametrize("file", ["router1.frr.conf", "router1.bird.conf"])
+def test_a_single_rack(build, file):
+    site = build("single-rack", {1: RACK}, {file: 65001}, families=[4])
+    wait_one_segment(site)
+    check_traffic(site)
+
+
+TWO_ROUTERS = {"router1.frr.conf": 65001, "router2.bird.conf": 65002}
+
+
+@pytest.mark.parametrize("name, families", [("dual-stack", [4, 6]), ("ipv6-only", [6])])
+def test_a_mesh_of(build, name, families):
+    site = build(name, {1: RACK}, TWO_ROUTERS, families=families)
+    wait_one_segment(site)
+    check_traffic(site)
+
+
+def test_reflectors(build, capsys):
+    """Of the file's twenty nodes the lab has eight, the two reflectors and six others: the
+    twelve that are away show that nobody needs them, and two cores have enough to do."""
+    site = build("reflectors", {1: [f"node{i}" for i in range(1, 9)]}, TWO_ROUTERS)
+    with capsys.disabled():
+        print("\nreflectors.yaml: 8 of its 20 nodes run, so that the test stays quick")
+    wait_one_segment(site, healthy=False)
+    for node in site.nodes.values():
+        reflector = node.name in ("node1", "node2")
+        # Two families; of the routers a reflector has two, the others none.
+        wait_until(lambda: len(since(node)) == 2 * ((7 + 2) if reflector else 2), TIMEOUT_S,
+                   lambda: f"{node.name} has its sessions and no more: {sorted(since(node))}", 0.2)
+    check_traffic(site)
+
+
+def test_a_gobgp_reflector(build):
+    """router2 is no router: it is none of the outside host's neighbours."""
+    site = build("gobgp-reflector", {1: RACK}, {"dual-stack.router1.frr.conf": 65001,
+                                                "router2.gobgp.toml": None})
+    pods = pods_of(site, lambda node: "64512")
+    wait_heard(site.routers[0], {family: pods[family] | default_route(site)[family]
+                                 for family in site.families})
+    wait_heard(site.routers[1], pods_of(site, lambda node: ""))
+    wait_nodes(site, lambda node, other, family: [other.addresses.address[family]])
+    check_traffic(site)
