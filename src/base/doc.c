@@ -9,6 +9,7 @@
 struct reader {
 	yaml_parser_t yaml;
 	const char *name, *text;
+	size_t len;
 	struct arena *arena;
 	struct err *err;
 	size_t values; /* so far */
@@ -39,6 +40,19 @@ static int fail_at_byte(struct reader *in, size_t offset, const char *what)
 	return fail_at(in, &mark, what);
 }
 
+/* libyaml says of it only that it cannot start any token. */
+static bool is_tab(const struct reader *in, const yaml_mark_t *mark)
+{
+	const char *at = in->text;
+
+	/* Its index counts characters, a character's further bytes are 10xxxxxx. */
+	for (size_t i = 0; i < mark->index && at < in->text + in->len; i++)
+		do
+			at++;
+		while (at < in->text + in->len && ((unsigned char)*at & 0xc0) == 0x80);
+	return at < in->text + in->len && *at == '\t';
+}
+
 static int next_event(struct reader *in, yaml_event_t *event)
 {
 	const yaml_parser_t *yaml = &in->yaml;
@@ -47,6 +61,8 @@ static int next_event(struct reader *in, yaml_event_t *event)
 		return 0;
 	if (yaml->error == YAML_READER_ERROR)
 		return fail_at_byte(in, yaml->problem_offset, yaml->problem);
+	if (yaml->error == YAML_SCANNER_ERROR && is_tab(in, &yaml->problem_mark))
+		return fail_at(in, &yaml->problem_mark, "a tab: YAML is indented with spaces");
 	if (yaml->context)
 		return err_set(in->err, EINVAL, "%s:%zu:%zu: %s (%s that began in line %zu)",
 			in->name, yaml->problem_mark.line + 1, yaml->problem_mark.column + 1,
@@ -201,9 +217,16 @@ static int parse_stream(struct reader *in, struct doc **root)
 int doc_parse(const char *name, const char *text, size_t len, struct arena *arena,
 	struct doc **root, struct err *err)
 {
-	struct reader in = {.name = name, .text = text, .arena = arena, .err = err};
+	static const char bom[] = "\xef\xbb\xbf"; /* some editors' first character */
+	struct reader in = {.name = name, .arena = arena, .err = err};
 	int rc;
 
+	if (len >= strlen(bom) && memcmp(text, bom, strlen(bom)) == 0) {
+		text += strlen(bom);
+		len -= strlen(bom);
+	}
+	in.text = text;
+	in.len = len;
 	if (!yaml_parser_initialize(&in.yaml))
 		abort(); /* out of memory */
 	yaml_parser_set_encoding(&in.yaml, YAML_UTF8_ENCODING);

@@ -323,8 +323,7 @@ START_TEST(what_is_no_document_is_refused_by_its_place)
 		{"cluster: &c {name: lab}\nnodes: *c\n",
 			"1:10: anchors (&) and aliases (*) are not supported"},
 		{CLUSTER "nodes: *x\n", "2:8: anchors (&) and aliases (*) are not supported"},
-		{CLUSTER "nodes:\n\t- a\n", "3:1: found character that cannot start any token "
-					    "(while scanning for the next token that began in line 3)"},
+		{CLUSTER "nodes:\n\t- a\n", "3:1: a tab: YAML is indented with spaces"},
 		{"cluster: {name: \xff}\n", "1:17: invalid leading UTF-8 octet"},
 	};
 

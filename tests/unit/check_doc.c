@@ -44,6 +44,21 @@ START_TEST(tree_has_the_shape_of_the_text)
 }
 END_TEST
 
+START_TEST(byte_order_mark_is_not_part_of_the_text)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	static const char text[] = "\xef\xbb\xbf" "a: 1\nb: 2\n";
+	struct doc *root;
+	struct err err;
+
+	ck_assert_msg(doc_parse("f.yaml", text, strlen(text), &arena, &root, &err) == 0, "%s",
+		err.msg);
+	ck_assert_uint_eq(root->n_items, 2);
+	ck_assert_uint_eq(doc_get(root, "b")->key_column, 1);
+	assert_refused("\xef\xbb\xbf", 3, "f.yaml:1:1: the file is empty");
+}
+END_TEST
+
 START_TEST(json_is_yaml)
 {
 	_cleanup_arena_ struct arena arena = {0};
@@ -179,8 +194,11 @@ START_TEST(refusal_says_where_and_why)
 		{"a: 1\n  b: 2\n", "2:4: mapping values are not allowed in this context"},
 		{"a: [1, 2\n", "2:1: did not find expected ',' or ']' "
 			       "(while parsing a flow sequence that began in line 1)"},
-		{"\ta: 1\n", "1:1: found character that cannot start any token "
-			     "(while scanning for the next token that began in line 1)"},
+		{"\ta: 1\n", "1:1: a tab: YAML is indented with spaces"},
+		{"\xc3\xa4: \xe2\x82\xac\nb:\n  \t- 1\n",
+			"3:3: a tab: YAML is indented with spaces"},
+		{"a: 1\nb: @\n", "2:4: found character that cannot start any token "
+				 "(while scanning for the next token that began in line 2)"},
 		{"a: 1\nb: 'x", "2:6: found unexpected end of stream "
 				"(while scanning a quoted scalar that began in line 2)"},
 		{"a: 1\n...\nb: 2\n", "3:1: did not find expected <document start>"},
@@ -264,7 +282,8 @@ START_TEST(values_of_one_document_are_limited)
 }
 END_TEST
 
-UNIT(doc, tree_has_the_shape_of_the_text, json_is_yaml, every_value_knows_its_line_and_column,
+UNIT(doc, tree_has_the_shape_of_the_text, json_is_yaml,
+	byte_order_mark_is_not_part_of_the_text, every_value_knows_its_line_and_column,
 	quotes_and_blocks_are_strings_and_never_plain,
 	null_is_written_in_three_ways_and_never_in_quotes, types_have_names_for_messages,
 	get_finds_keys_of_maps_only, find_stops_at_the_deepest_part_that_is_there,
