@@ -1132,18 +1132,25 @@ static void warn_of_topology(struct decoder *d, const struct doc *root)
 	struct value value = {doc_find(root, "cluster.topology"), "cluster.topology"};
 	size_t n = cluster->n_nodes, n_lone = 0;
 	const struct node *lone = NULL;
+	unsigned n_all = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (!cluster->nodes[i].reflector && cluster->nodes[i].n_reflectors == 1) {
-			lone = &cluster->nodes[i];
+		n_all += cluster->nodes[i].reflector;
+	for (size_t i = 0; i < n; i++) {
+		const struct node *node = &cluster->nodes[i];
+
+		/* Who has none of its own is served by all. */
+		if (!node->reflector && (node->n_reflectors ? node->n_reflectors : n_all) == 1) {
+			lone = node;
 			n_lone++;
 		}
+	}
 	if (cluster->topology == TOPOLOGY_REFLECTOR && lone)
 		warn(d, value,
 			arena_printf(d->arena,
-				"%zu nodes, such as %s, have one reflector only: while it is away they "
-				"learn no routes",
-				n_lone, lone->name));
+				"%zu node%s, such as %s, with one reflector only: while it is away "
+				"they learn no routes",
+				n_lone, n_lone == 1 ? "" : "s", lone->name));
 	if (cluster->topology == TOPOLOGY_MESH && n > MESH_MAX)
 		warn(d, value,
 			arena_printf(d->arena,

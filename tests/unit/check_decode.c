@@ -1046,7 +1046,7 @@ static void assert_warning(const char *text, const char *warning)
 START_TEST(lone_reflector_gives_a_warning)
 {
 	assert_warning(REFLECTED("") "- {name: c, addresses: [10.0.0.3], reflector: true}\n",
-		"roost.yaml:1:76: cluster.topology: 2 nodes, such as b, have one reflector only: "
+		"roost.yaml:1:76: cluster.topology: 2 nodes, such as b, with one reflector only: "
 		"while it is away they learn no routes");
 	assert_warning(REFLECTED("") "- {name: c, addresses: [10.0.0.3], reflector: true}\n"
 		"- {name: d, addresses: [10.0.0.4], reflector: true}\n", NULL);
@@ -1054,7 +1054,12 @@ START_TEST(lone_reflector_gives_a_warning)
 		"- {name: c, addresses: [10.0.0.3], labels: {rack: a}, reflector: true}\n"
 		"- {name: d, addresses: [10.0.0.4], labels: {rack: b}, reflector: true}\n"
 		"- {name: e, addresses: [10.0.0.5], labels: {rack: b}}\n",
-		"roost.yaml:1:76: cluster.topology: 1 nodes, such as e, have one reflector only: "
+		"roost.yaml:1:76: cluster.topology: 1 node, such as e, with one reflector only: "
+		"while it is away they learn no routes");
+	/* c, without a rack, is nobody's own, and so everybody's. */
+	assert_warning(REFLECTED(", topologyKey: rack")
+		"- {name: c, addresses: [10.0.0.3], reflector: true}\n",
+		"roost.yaml:1:76: cluster.topology: 2 nodes, such as b, with one reflector only: "
 		"while it is away they learn no routes");
 }
 END_TEST
