@@ -241,8 +241,8 @@ void source_watch(struct source *source)
 /* ---------------------------------------------------------------- passwords */
 
 /* One line; its end is no part of the password. */
-static int read_password(struct source *source, struct session *session, struct arena *arena,
-	struct err *err)
+static int read_password(struct source *source, const char *whose, struct session *session,
+	struct arena *arena, struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
 	char *password;
@@ -253,7 +253,7 @@ static int read_password(struct source *source, struct session *session, struct 
 	if (source && source->fd >= 0)
 		watch_way_to(source, session->password_file);
 	if (file_read(session->password_file, 4096, &text, err) < 0)
-		return err_wrap(err, "passwordFile");
+		return err_wrap(err, "%s.passwordFile", whose);
 	len = text.len;
 	if (len && text.text[len - 1] == '\n')
 		len--;
@@ -262,9 +262,9 @@ static int read_password(struct source *source, struct session *session, struct 
 	password = arena_strndup(arena, buf_text(&text), len);
 	if (strlen(password) != len || !password_is_valid(password))
 		return err_set(err, EINVAL,
-			"passwordFile: %s: expected one line of 1 to %d printable ASCII characters "
+			"%s.passwordFile: %s: expected one line of 1 to %d printable ASCII characters "
 			"without \"",
-			session->password_file, PASSWORD_MAX);
+			whose, session->password_file, PASSWORD_MAX);
 	session->password = password;
 	return 0;
 }
@@ -274,12 +274,17 @@ int source_read_passwords(struct source *source, struct cluster *cluster,
 	const struct node *self, struct arena *arena, struct err *err)
 {
 	if (cluster->topology != TOPOLOGY_NONE &&
-		read_password(source, &cluster->session, arena, err) < 0)
+		read_password(source, "session", &cluster->session, arena, err) < 0)
 		return -1;
-	for (size_t i = 0; i < cluster->n_peers; i++)
-		if (peer_is_for(&cluster->peers[i], self) &&
-			read_password(source, &cluster->peers[i].session, arena, err) < 0)
+	for (size_t i = 0; i < cluster->n_peers; i++) {
+		struct peer *peer = &cluster->peers[i];
+		char whose[32];
+
+		snprintf(whose, sizeof(whose), "peers[%zu]", i);
+		if (peer_is_for(peer, self) &&
+			read_password(source, whose, &peer->session, arena, err) < 0)
 			return -1;
+	}
 	return 0;
 }
 
