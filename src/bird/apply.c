@@ -289,7 +289,7 @@ static void on_accept(struct apply *a, const struct reply *reply)
 		ask_later(a, "show protocols all", on_accept);
 	} else {
 		err_set(&a->reason, ETIMEDOUT,
-			"session %s was up before and is not up again after %u s", down,
+			"session %s was up before and is not up again in time (bird.confirmTimeout is %u s)", down,
 			a->want.confirm_timeout);
 		roll_back(a);
 	}
