@@ -340,6 +340,11 @@ static struct masquerade_status look_at_nat(struct agent *agent)
 
 /* ---------------------------------------------------------------- apply */
 
+static bool took_effect(enum apply_outcome outcome)
+{
+	return outcome == APPLY_CONFIRMED || outcome == APPLY_UNCHANGED;
+}
+
 static void log_result(const struct agent *agent, const struct apply_result *result)
 {
 	const struct agent_status *status = &agent->status;
@@ -347,7 +352,11 @@ static void log_result(const struct agent *agent, const struct apply_result *res
 
 	switch (result->outcome) {
 	case APPLY_UNCHANGED:
-		log_debug("apply: unchanged generation=%u", result->generation);
+		/* What was wrong was taken back. */
+		if (status->applied && !took_effect(status->last.outcome))
+			log_info("apply: fine again, unchanged generation=%u", result->generation);
+		else
+			log_debug("apply: unchanged generation=%u", result->generation);
 		break;
 	case APPLY_CONFIRMED:
 		log_info("apply: confirmed generation=%u id=%s sessions=%zu", result->generation,
@@ -365,11 +374,6 @@ static void log_result(const struct agent *agent, const struct apply_result *res
 			log_warn("apply: failed, trying again: %s", result->err.msg);
 		break;
 	}
-}
-
-static bool took_effect(enum apply_outcome outcome)
-{
-	return outcome == APPLY_CONFIRMED || outcome == APPLY_UNCHANGED;
 }
 
 /* The MTU pods get: the file's, or that of the interface with the node's address. */
