@@ -2,6 +2,7 @@
 #include "agent/explain.h"
 
 #include <errno.h>
+#include <linux/rtnetlink.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -151,14 +152,31 @@ static bool explain_bird(struct explanation *e, const json_t *row)
 		*via ? "via " : text_of(bird, "type"), via, text_of(bird, "protocol"));
 }
 
+/* As iproute2 says it. */
+static const char *protocol_name(unsigned protocol, char room[12])
+{
+	static const struct {
+		unsigned protocol;
+		const char *name;
+	} known[] = {{RTPROT_REDIRECT, "redirect"}, {RTPROT_KERNEL, "kernel"}, {RTPROT_BOOT, "boot"},
+		{RTPROT_STATIC, "static"}, {RTPROT_RA, "ra"}, {RTPROT_BIRD, "bird"},
+		{RTPROT_DHCP, "dhcp"}};
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (known[i].protocol == protocol)
+			return known[i].name;
+	snprintf(room, 12, "%u", protocol);
+	return room;
+}
+
 static const char *route_text(const struct fib_lookup *lookup, char room[160])
 {
-	char prefix[PREFIX_TEXT_MAX], via[ADDR_TEXT_MAX];
+	char prefix[PREFIX_TEXT_MAX], via[ADDR_TEXT_MAX], protocol[12];
 
-	snprintf(room, 160, "%s%s%s dev %s proto %u metric %u",
+	snprintf(room, 160, "%s%s%s dev %s proto %s metric %u",
 		prefix_format(&lookup->prefix, prefix), lookup->via.family ? " via " : "",
 		lookup->via.family ? addr_format(&lookup->via, via) : "", lookup->interface,
-		lookup->protocol, lookup->metric);
+		protocol_name(lookup->protocol, protocol), lookup->metric);
 	return room;
 }
 

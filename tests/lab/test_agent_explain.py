@@ -23,7 +23,7 @@ def test_the_way_to_a_pod_is_told_step_by_step(lab):
     assert list(steps) == ["file", "session", "BIRD", "kernel", "neighbour"]
     assert "node2's podCIDR 10.244.2.0/24" in steps["file"][1]
     assert steps["BIRD"] == (True, "10.244.2.0/24 via 192.168.1.12 from node2:v4")
-    assert steps["kernel"][1].startswith("10.244.2.0/24 via 192.168.1.12 dev eth0 proto 12 ")
+    assert steps["kernel"][1].startswith("10.244.2.0/24 via 192.168.1.12 dev eth0 proto bird ")
     assert steps["neighbour"] == (True, "192.168.1.12 is known on eth0")
     text = node.roostctl("explain", pod.address).stdout
     assert "ok      BIRD        10.244.2.0/24 via 192.168.1.12 from node2:v4" in text

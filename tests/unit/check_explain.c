@@ -171,7 +171,7 @@ START_TEST(kernel_that_goes_another_way_says_which)
 	s.lookup.protocol = 4;
 	assert_end(&s, "10.244.2.7", 4,
 		"BROKEN kernel: a more specific route takes it: 10.244.2.0/25 via 192.168.1.99 dev eth0 "
-		"proto 4 metric 32");
+		"proto static metric 32");
 	set_up(&s);
 	s.lookup.error = ENETUNREACH;
 	assert_end(&s, "10.244.2.7", 4, "BROKEN kernel: Network is unreachable");
