@@ -611,7 +611,8 @@ static struct ipam *new_other(struct ipam *ipam, const char *network)
 	return other;
 }
 
-/* A damaged one is left for its own network to mend; what it would become counts. */
+/* A damaged one, or a folder without one, is left for its own network to mend; what it
+ * would become counts.  (One of another boot holds nothing.) */
 static int open_other(struct ipam *ipam, const char *network, struct err *err)
 {
 	struct ipam *other = new_other(ipam, network);
@@ -623,7 +624,9 @@ static int open_other(struct ipam *ipam, const char *network, struct err *err)
 		cause = CAUSE_DAMAGED;
 		err_set(err, CNI_IO, "lease store %s: " FILE_NAME " is damaged", other->dir);
 	}
-	return cause == CAUSE_DAMAGED ? renew(other, cause, false, err) : 0;
+	if (cause == CAUSE_DAMAGED || (cause == CAUSE_MISSING && !other->mapped))
+		return renew(other, cause, false, err);
+	return 0;
 }
 
 /* A folder that no network can have its name from is none; nor is a file. */

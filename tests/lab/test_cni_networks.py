@@ -165,6 +165,22 @@ def test_a_damaged_store_of_another_network_gives_no_address_twice(host, where):
         assert file.read() == damaged, "mending it is its own network's"
 
 
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_a_lost_store_of_another_network_gives_no_address_twice(host, how):
+    host.add("c0", conf=conf(host, "a"))
+    host.add("c1", conf=conf(host, "b"))
+    taken = set(host.held("a")["c0"])
+    store = os.path.join(host.data_dir, "a", "leases")
+    os.unlink(store)
+    if how == "empty":
+        open(store, "w").close()
+    for i in range(2, 5):
+        host.add(f"c{i}", conf=conf(host, "b"))
+    assert not taken & all_held(host, "b")
+    assert host.call("ADD", "c5", host.pod(), conf=conf(host, "b")).error == TRY_LATER
+    assert host.call("STATUS", conf=conf(host, "b")).error == UNAVAILABLE
+
+
 def test_a_store_of_another_network_that_cannot_be_known_stops_add(host):
     host.add("c0", conf=conf(host, "a"))
     os.unlink(os.path.join(host.data_dir, "a", "leases"))
