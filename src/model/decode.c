@@ -103,11 +103,24 @@ static int fail_unknown_key(struct decoder *d, struct value value, const struct 
 	return fail_at(d, value.doc->key_line, value.doc->key_column, value.path, text.text);
 }
 
+#define KEYS_SHOWN 3
+
+static int fail_no_map(struct decoder *d, struct value value, const struct field *fields, size_t n)
+{
+	_cleanup_buf_ struct buf text = {0};
+
+	buf_puts(&text, "a map with ");
+	for (size_t i = 0; i < n && i < KEYS_SHOWN; i++)
+		buf_printf(&text, "%s%s", i ? ", " : "", fields[i].key);
+	buf_puts(&text, n > KEYS_SHOWN ? ", ..." : "");
+	return fail_expected(d, value, buf_text(&text));
+}
+
 static int decode_map(struct decoder *d, struct value value, const struct field *fields, size_t n,
 	void *into)
 {
 	if (value.doc->type != DOC_MAP)
-		return fail_expected(d, value, "a map");
+		return fail_no_map(d, value, fields, n);
 	for (size_t i = 0; i < value.doc->n_items; i++) {
 		const struct doc *item = value.doc->items[i];
 		const struct field *field = find_field(fields, n, item->key);

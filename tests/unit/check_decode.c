@@ -387,12 +387,16 @@ END_TEST
 START_TEST(wrong_type_is_named_with_what_stands_there)
 {
 	static const struct refusal rows[] = {
-		{"cluster: lab\n" NODES, "1:10: cluster: expected a map, got \"lab\""},
-		{"cluster:\n" NODES, "1:9: cluster: expected a map, got nothing"},
-		{"cluster: [name]\n" NODES, "1:10: cluster: expected a map, got a list"},
+		{"cluster: lab\n" NODES,
+			"1:10: cluster: expected a map with name, asNumber, podCIDRs, ..., got \"lab\""},
+		{"cluster:\n" NODES,
+			"1:9: cluster: expected a map with name, asNumber, podCIDRs, ..., got nothing"},
+		{"cluster: [name]\n" NODES,
+			"1:10: cluster: expected a map with name, asNumber, podCIDRs, ..., got a list"},
 		{CLUSTER "nodes: {name: a}\n", "2:8: nodes: expected a list, got a map"},
 		{CLUSTER "nodes:\n", "2:7: nodes: expected a list, got nothing"},
-		{CLUSTER "nodes: [node1]\n", "2:9: nodes[0]: expected a map, got \"node1\""},
+		{CLUSTER "nodes: [node1]\n",
+			"2:9: nodes[0]: expected a map with name, addresses, podCIDRs, ..., got \"node1\""},
 		{CLUSTER "nodes: [{name: [a]}]\n", "2:16: nodes[0].name: expected a name, got a list"},
 		{CLUSTER "nodes: [{name: }]\n", "2:16: nodes[0].name: expected a name, got nothing"},
 		{CLUSTER "nodes: [{name: a, addresses: 10.0.0.1}]\n",
@@ -699,7 +703,7 @@ START_TEST(options_of_a_session_are_checked)
 		{CLUSTER NODES "session: {bfd: {enabled: true}}\n",
 			"3:17: session.bfd.enabled: unknown key; known here: interval, multiplier"},
 		{CLUSTER NODES "session: {longLivedGracefulRestart: true}\n",
-			"3:37: session.longLivedGracefulRestart: expected a map, got \"true\""},
+			"3:37: session.longLivedGracefulRestart: expected a map with enabled, staleTime, got \"true\""},
 		{CLUSTER NODES "session: {longLivedGracefulRestart: {staleTime: 16777216}}\n",
 			"3:49: session.longLivedGracefulRestart.staleTime: expected 1..16777215, got "
 			"\"16777216\""},
