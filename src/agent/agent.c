@@ -536,7 +536,7 @@ static void load_failed(struct agent *agent, const struct err *err)
 	agent->next = NULL;
 	if (!agent->status.applying) {
 		nat_keep(agent);
-		if (is_transient(err))
+		if (is_transient(err) || nat_wants_retry(agent))
 			retry_later(agent, RETRY_FAILED_SECONDS, RETRY_FAILED_MAX_SECONDS);
 		turn_ended(agent, NULL);
 	}
