@@ -357,13 +357,20 @@ bool nft_watch_heard(int fd, const char *name)
 
 	while ((n = recv(fd, &room, sizeof(room), 0)) != 0) {
 		struct nlmsghdr *message = &room.message;
-		int left = n > 0 ? (int)n : 0; /* below 0 when the last one is not padded */
+		size_t left = n > 0 ? (size_t)n : 0;
 
 		if (n < 0 && errno != ENOBUFS)
 			break; /* nothing more; after a signal the loop comes back */
 		heard |= n < 0;
-		for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left))
+		while (NLMSG_OK(message, left)) {
+			size_t step = NLMSG_ALIGN(message->nlmsg_len);
+
 			heard |= is_about(message, name);
+			if (step >= left) /* the last one may be without its padding */
+				break;
+			left -= step;
+			message = (void *)((char *)message + step);
+		}
 	}
 	return heard;
 }
