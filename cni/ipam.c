@@ -209,6 +209,7 @@ static int write_slots(struct ipam *ipam, size_t first, size_t last, struct err 
 static int write_slot(struct ipam *ipam, const struct lease *lease, size_t slot, struct err *err)
 {
 	unsigned char bytes[LEASE_SLOT_SIZE];
+	ssize_t ignored;
 
 	lease_encode(lease, bytes);
 	if (write_bytes(ipam, bytes, lease_slot_offset(slot), err) < 0)
@@ -219,8 +220,8 @@ static int write_slot(struct ipam *ipam, const struct lease *lease, size_t slot,
 		return 0;
 	/* One more than there were.  Without the new count the lease is as good. */
 	lease_header_write(ipam->boot_id, slot + 1, bytes);
-	if (pwrite(ipam->fd, bytes, sizeof(bytes), 0) < 0)
-		return 0;
+	ignored = pwrite(ipam->fd, bytes, sizeof(bytes), 0);
+	(void)ignored;
 	return 0;
 }
 

@@ -306,6 +306,7 @@ static struct addr place_addr(struct place place)
 {
 	struct addr addr = {0};
 
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a place that was found has one */
 	addr_add(&place.usage->range->first, place.index, &addr);
 	return addr;
 }

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "counters.h"
 #include "delegate.h"
 #include "gc.h"
 #include "ipam.h"
@@ -558,6 +559,15 @@ static int fail(struct call *call, struct err *err)
 	return 1;
 }
 
+/* After the answer: nobody waits for it.  What was not understood is not counted. */
+static void count(const struct cni_request *request, bool failed, uint64_t began_ns)
+{
+	if (request->data_dir && (request->command == CNI_ADD || request->command == CNI_DEL))
+		counters_note(request->data_dir,
+			request->command == CNI_ADD ? COUNTED_ADD : COUNTED_DEL, failed,
+			counters_now_ns() - began_ns);
+}
+
 int main(void)
 {
 	const struct cni_env env = {
@@ -571,6 +581,7 @@ int main(void)
 		.own_netns = is_true(getenv("CNI_NETNS_OVERRIDE")),
 		.delegate = {.path = getenv("CNI_PATH"), .netns = -1},
 	};
+	const uint64_t began_ns = counters_now_ns();
 	struct err err = {0};
 	int status;
 
@@ -580,6 +591,7 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN); /* an error of write(), not a death in the middle of ADD */
 	seed_jansson();
 	status = run(&call, &env, &err) < 0 ? fail(&call, &err) : 0;
+	count(&call.request, status != 0, began_ns);
 	cni_request_free(&call.request);
 	json_decref(call.answer);
 	delegate_close(&call.delegate);

@@ -143,6 +143,25 @@ build_folder() {
 	fi
 }
 
+# The files git knows and the new ones it does not ignore; from a tarball all but
+# what configure and make left there.
+list_files() {
+	if [ -e "$top/.git" ]; then
+		git -c safe.directory='*' -C "$top" ls-files -z --cached --others --exclude-standard
+	else
+		(cd "$top" && find . \( -path ./build -o -name autom4te.cache -o -name .deps -o \
+			-name __pycache__ \) -prune -o -type f ! -name '*.[oa]' ! -name '*.log' \
+			! -name '*.trs' ! -name config.status ! -name config.h ! -name stamp-h1 -print0)
+	fi
+}
+
+# copy_tree FOLDER
+copy_tree() {
+	list_files | sort -zu | while IFS= read -r -d '' file; do
+		[ ! -e "$top/$file" ] || printf '%s\0' "$file"
+	done | tar -C "$top" --null -T - -cf - | tar -C "$1" -xf -
+}
+
 # build_tree LOG: configure what is not configured, make what is not made.
 build_tree() {
 	local log=$1 build

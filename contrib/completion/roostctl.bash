@@ -1,16 +1,17 @@
 # bash completion for roostctl                              -*- shell-script -*-
 # shellcheck shell=bash disable=SC2207
+#
+# Commands and options are asked of roostctl itself: __complete prints "NAME:help" lines.
 
 _roostctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands="status nodes peers routes explain check render plan apply reload pods"
 	local word command='' i
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		-s | -o | -n | -d | --socket | --output | --node | --dir) ((i++)) ;;
+		-s | -o | -n | -d | --socket | --output | --node | --nodes | --dir | --interval | --max-restarts) ((i++)) ;;
 		-*) ;;
 		*)
 			command=$word
@@ -24,7 +25,7 @@ _roostctl()
 		COMPREPLY=($(compgen -d -- "$cur"))
 		return
 		;;
-	-s | --socket)
+	-s | --socket | --nodes)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
@@ -37,16 +38,21 @@ _roostctl()
 			/etc/roost/roost.yaml 2>/dev/null)" -- "$cur"))
 		return
 		;;
+	--interval)
+		COMPREPLY=($(compgen -W "1 2 5 10 60" -- "$cur"))
+		return
+		;;
 	esac
 	case $cur in
 	-*)
-		COMPREPLY=($(compgen -W "--socket --output --node --dir --no-color --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "$(roostctl __complete "${command:-status}" 2>/dev/null |
+			sed 's/[=:].*//')" -- "$cur"))
 		return
 		;;
 	esac
 	case $command in
-	'') COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
-	check | render | plan) COMPREPLY=($(compgen -f -- "$cur")) ;;
+	'') COMPREPLY=($(compgen -W "$(roostctl __complete 2>/dev/null | sed 's/:.*//')" -- "$cur")) ;;
+	doctor | check | render | plan) COMPREPLY=($(compgen -f -- "$cur")) ;;
 	esac
 }
 complete -o filenames -F _roostctl roostctl

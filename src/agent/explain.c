@@ -2,10 +2,11 @@
 #include "agent/explain.h"
 
 #include <errno.h>
-#include <linux/rtnetlink.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "agent/services.h"
 
 struct explanation {
 	const struct view *view;
@@ -89,6 +90,21 @@ static bool may_bring(
 	return session->peer != NULL;
 }
 
+/* "Up" is as fresh as the last word from there. */
+static bool explain_up(struct explanation *e, const struct session_want *want,
+	const struct bird_session *have)
+{
+	const char *plural = have->imported == 1 ? "" : "s";
+
+	if (want->options.bfd)
+		return step(e, "session", true, "%s is up since %s, with %u route%s", want->name,
+			have->since, have->imported, plural);
+	return step(e, "session", true,
+		"%s is up since %s, with %u route%s; without BFD it would be so for up to %u s after "
+		"the neighbour is gone",
+		want->name, have->since, have->imported, plural, want->options.hold_time);
+}
+
 static bool explain_sessions(struct explanation *e, const struct node *node)
 {
 	const struct view *view = e->view;
@@ -100,12 +116,11 @@ static bool explain_sessions(struct explanation *e, const struct node *node)
 	for (size_t i = 0; i < view->n_sessions; i++) {
 		const struct session_want *want = &view->sessions[i];
 
-		if (want->family != family_of(e->addr) || !may_bring(view, want, node))
+		if (!session_carries(want, family_of(e->addr)) || !may_bring(view, want, node))
 			continue;
 		have = bird_find_session(view->bird, want->name);
 		if (have && have->up)
-			return step(e, "session", true, "%s is up since %s, with %u routes",
-				want->name, have->since, have->imported);
+			return explain_up(e, want, have);
 		down = want;
 	}
 	if (!down)
@@ -129,44 +144,56 @@ static bool explain_announced(struct explanation *e, const struct prefix *cidr)
 		return step(e, "BIRD", false, "%s", e->view->bird->err.msg);
 	if (told == 0 && e->view->n_sessions)
 		return step(e, "session", false, "%s is announced to nobody", text);
-	return step(e, "session", true, "%s is announced to %d neighbours", text, told);
+	return step(e, "session", true, "%s is announced to %d neighbour%s", text, told,
+		told == 1 ? "" : "s");
 }
 
 /* ---------------------------------------------------------------- BIRD and kernel */
 
-static bool explain_bird(struct explanation *e, const json_t *row)
+/* What the import filters of the sessions that could bring the route have turned down. */
+static unsigned count_refused(const struct view *view, const struct addr *addr, const struct node *node)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < view->n_sessions; i++) {
+		const struct session_want *want = &view->sessions[i];
+		const struct bird_session *have = bird_find_session(view->bird, want->name);
+
+		if (have && have->up && session_carries(want, family_of(addr)) &&
+			may_bring(view, want, node))
+			n += have->refused;
+	}
+	return n;
+}
+
+static bool explain_no_route(struct explanation *e, const struct node *node, const char *prefix)
+{
+	unsigned refused = count_refused(e->view, e->addr, node);
+
+	if (!refused)
+		return step(e, "BIRD", false,
+			"no route to %s: %s does not announce it, or its file and ours differ", prefix,
+			node->name);
+	return step(e, "BIRD", false,
+		"no route to %s: %s does not announce it, or the import filter turned it down, as it did "
+		"with %u update%s: see roostctl peers, the files may differ",
+		prefix, node->name, refused, refused == 1 ? "" : "s");
+}
+
+static bool explain_bird(struct explanation *e, const struct node *node, const json_t *row)
 {
 	const json_t *bird = json_object_get(row, "bird");
 	const char *verdict = text_of(row, "verdict"), *prefix = text_of(row, "prefix");
 	const char *via = text_of(bird, "nextHop");
 
 	if (!json_is_object(bird))
-		return step(e, "BIRD", false,
-			"no route to %s: %s does not announce it, or its file and ours differ", prefix,
-			text_of(row, "node"));
+		return explain_no_route(e, node, prefix);
 	if (strcmp(verdict, "next hop unreachable") == 0 ||
 		strcmp(verdict, "other next hop in BIRD") == 0)
 		return step(e, "BIRD", false, "%s from %s: %s%s%s", prefix, text_of(bird, "protocol"),
 			verdict, *via ? ", " : "", via);
 	return step(e, "BIRD", true, "%s %s%s from %s", prefix,
 		*via ? "via " : text_of(bird, "type"), via, text_of(bird, "protocol"));
-}
-
-/* As iproute2 says it. */
-static const char *protocol_name(unsigned protocol, char room[12])
-{
-	static const struct {
-		unsigned protocol;
-		const char *name;
-	} known[] = {{RTPROT_REDIRECT, "redirect"}, {RTPROT_KERNEL, "kernel"}, {RTPROT_BOOT, "boot"},
-		{RTPROT_STATIC, "static"}, {RTPROT_RA, "ra"}, {RTPROT_BIRD, "bird"},
-		{RTPROT_DHCP, "dhcp"}};
-
-	for (size_t i = 0; i < ARRAY_LEN(known); i++)
-		if (known[i].protocol == protocol)
-			return known[i].name;
-	snprintf(room, 12, "%u", protocol);
-	return room;
 }
 
 static const char *route_text(const struct fib_lookup *lookup, char room[160])
@@ -176,7 +203,7 @@ static const char *route_text(const struct fib_lookup *lookup, char room[160])
 	snprintf(room, 160, "%s%s%s dev %s proto %s metric %u",
 		prefix_format(&lookup->prefix, prefix), lookup->via.family ? " via " : "",
 		lookup->via.family ? addr_format(&lookup->via, via) : "", lookup->interface,
-		protocol_name(lookup->protocol, protocol), lookup->metric);
+		fib_protocol_name(lookup->protocol, protocol), lookup->metric);
 	return room;
 }
 
@@ -258,9 +285,49 @@ static void explain_pod(struct explanation *e, const struct node *node, const st
 		return;
 	rows = report_routes(e->view); /* it has a row: there is a session of the family */
 	row = find_row(rows, prefix);
-	if (explain_bird(e, row) && explain_kernel(e, row) && explain_neighbour(e))
+	if (explain_bird(e, node, row) && explain_kernel(e, row) && explain_neighbour(e))
 		explain_forwarding(e);
 	json_decref(rows);
+}
+
+/* That only other nodes announce it may be as it should be.  The kernel is not asked:
+ * what it does with the packets is for kube-proxy's rules, of which it does not tell. */
+static void explain_service(
+	struct explanation *e, const struct service_address *item, const json_t *row)
+{
+	bool elsewhere = item->verdict == SERVICE_NOT_HERE || item->verdict == SERVICE_EXCLUDED ||
+			 item->verdict == SERVICE_DRAINED;
+	const json_t *router;
+	size_t i;
+
+	step(e, "service", true, "%s is the %s of %s", e->address, service_kind_name(item->kind),
+		item->service);
+	if (!json_is_true(json_object_get(row, "announced")))
+		step(e, "announced", elsewhere, "not by this node: %s", text_of(row, "reason"));
+	json_array_foreach (json_object_get(row, "announcedTo"), i, router)
+		step(e, "announced", true, "to %s", json_string_value(router));
+}
+
+/* Each Service with this address; what is announced comes last, as it counts. */
+static bool explain_services(struct explanation *e)
+{
+	const struct services *services = &e->view->cluster->services;
+	const size_t n = services->n;
+	json_t *rows = report_services(e->view); /* one per item */
+	bool found = false;
+
+	for (size_t i = 0; n && i < 2 * n; i++) {
+		const struct service_address *item = &services->items[i % n];
+		const json_t *row = json_array_get(rows, i % n);
+		bool announced = json_is_true(json_object_get(row, "announced"));
+
+		if (addr_cmp(&item->prefix.addr, e->addr) != 0 || announced != (i >= n))
+			continue;
+		found = true;
+		explain_service(e, item, row);
+	}
+	json_decref(rows);
+	return found;
 }
 
 static void explain_address(struct explanation *e)
@@ -278,6 +345,8 @@ static void explain_address(struct explanation *e)
 	cidr = pod_cidr_of(cluster, e->addr, &node);
 	if (cidr) {
 		explain_pod(e, node, cidr);
+	} else if (explain_services(e)) {
+		return;
 	} else if (is_in_cluster(cluster, e->addr)) {
 		step(e, "file", false, "%s is in cluster.podCIDRs, but in no node's podCIDR", e->address);
 	} else if ((node = node_with_address(cluster, e->addr))) {

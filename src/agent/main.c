@@ -10,13 +10,16 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/notify.h"
 #include "agent/server.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "model/decode.h"
 #include "source/file.h"
 
+#define WRONG_USAGE    64 /* EX_USAGE, as roostctl */
 #define DEFAULT_SOCKET "/run/roost/roostd.sock"
+#define SERVE_AGAIN_SECONDS 5
 
 static const char usage_text[] =
 	"usage: roostd [-c FILE] [--node NAME] [--once | --check] [-v]\n"
@@ -37,6 +40,9 @@ struct daemon {
 	struct event_base *base;
 	struct agent *agent;
 	struct server *server;
+	struct notify *notify;
+	struct event *serve_again;         /* while one of them cannot be had: */
+	struct err no_socket, no_metrics;
 };
 
 enum { OPT_NODE = 256, OPT_ONCE, OPT_CHECK, OPT_VERSION };
@@ -76,12 +82,12 @@ static void parse_options(int argc, char **argv, struct options *options)
 			exit(0);
 		} else {
 			fputs(usage_text, c == 'h' ? stdout : stderr);
-			exit(c == 'h' ? 0 : 2);
+			exit(c == 'h' ? 0 : WRONG_USAGE);
 		}
 	}
 	if (optind != argc) {
 		fprintf(stderr, "roostd: unexpected argument \"%s\"\n%s", argv[optind], usage_text);
-		exit(2);
+		exit(WRONG_USAGE);
 	}
 }
 
@@ -98,6 +104,7 @@ static int check(const struct options *options)
 		fprintf(stderr, "roostd: %s\n", err.msg);
 		return 1;
 	}
+	source_warn_of_open_files(path, cluster, NULL, &arena);
 	for (size_t i = 0; i < cluster->n_warnings; i++)
 		fprintf(stderr, "roostd: warning: %s\n", cluster->warnings[i]);
 	return 0;
@@ -109,6 +116,7 @@ static void on_stop(evutil_socket_t signal, short what, void *arg)
 
 	(void)what;
 	log_info("roostd: stopping on signal %d; BIRD goes on as it is", (int)signal);
+	notify_stopping(daemon->notify);
 	event_base_loopbreak(daemon->base);
 }
 
@@ -121,19 +129,55 @@ static void on_hangup(evutil_socket_t signal, short what, void *arg)
 	agent_look_again(daemon->agent);
 }
 
-/* The file may have moved the sockets. */
-static void on_turn(void *arg)
+/* Logged when it is new, and when it is over. */
+static bool note_listening(int rc, const char *where, const struct err *err, struct err *last)
 {
-	struct daemon *daemon = arg;
+	if (rc < 0) {
+		if (strcmp(last->msg, err->msg) != 0)
+			log_error("server: %s; tried again until it works", err->msg);
+		*last = *err;
+		return false;
+	}
+	if (last->code)
+		log_info("server: listening on %s now", where);
+	memset(last, 0, sizeof(*last));
+	return true;
+}
+
+/* The file may have moved the sockets; somebody else may have the address, and leave it
+ * without a word to us. */
+static void serve(struct daemon *daemon)
+{
 	const struct cluster *cluster = agent_cluster(daemon->agent);
+	const struct timeval later = {.tv_sec = SERVE_AGAIN_SECONDS};
 	struct err err;
+	bool good;
+	int rc;
 
 	if (!cluster)
 		return;
-	if (server_listen_socket(daemon->server, cluster->agent.socket, &err) < 0)
-		log_error("server: %s", err.msg);
-	if (server_listen_metrics(daemon->server, cluster->agent.metrics, &err) < 0)
-		log_error("server: %s; not served until the file is read again", err.msg);
+	rc = server_listen_socket(daemon->server, cluster->agent.socket, &err);
+	good = note_listening(rc, cluster->agent.socket, &err, &daemon->no_socket);
+	rc = server_listen_metrics(daemon->server, cluster->agent.metrics, &err);
+	if (!note_listening(rc, cluster->agent.metrics, &err, &daemon->no_metrics) || !good)
+		evtimer_add(daemon->serve_again, &later);
+	else
+		evtimer_del(daemon->serve_again);
+}
+
+static void on_serve_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	serve(arg);
+}
+
+static void on_turn(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	serve(daemon);
+	notify_status(daemon->notify, agent_status(daemon->agent));
 }
 
 static bool succeeded(const struct agent_status *status)
@@ -163,6 +207,8 @@ static int run(const struct options *options)
 	}
 	daemon.agent = agent_new(daemon.base, &options->agent);
 	daemon.server = server_new(daemon.base, daemon.agent);
+	daemon.notify = notify_new(daemon.base);
+	daemon.serve_again = evtimer_new(daemon.base, on_serve_again, &daemon);
 	signals[0] = evsignal_new(daemon.base, SIGTERM, on_stop, &daemon);
 	signals[1] = evsignal_new(daemon.base, SIGINT, on_stop, &daemon);
 	signals[2] = evsignal_new(daemon.base, SIGHUP, on_hangup, &daemon);
@@ -174,6 +220,7 @@ static int run(const struct options *options)
 		agent_on_turn(daemon.agent, on_turn, &daemon);
 		log_info("roostd: started version=%s node=%s file=%s", PACKAGE_VERSION,
 			options->agent.node_name, options->agent.config);
+		notify_ready(daemon.notify);
 	}
 	agent_look_again(daemon.agent);
 	event_base_dispatch(daemon.base);
@@ -183,6 +230,8 @@ static int run(const struct options *options)
 		event_free(signals[i]);
 	agent_free(daemon.agent); /* first: it still answers who waits for a turn */
 	server_free(daemon.server);
+	notify_free(daemon.notify);
+	event_free(daemon.serve_again);
 	event_base_free(daemon.base);
 	libevent_global_shutdown();
 	return rc;
@@ -193,7 +242,9 @@ int main(int argc, char **argv)
 	struct options options = {.agent = {
 		.config = "/etc/roost/roost.yaml",
 		.state_dir = "/var/lib/roost/bird",
+		.var_dir = "/var/lib/roost",
 		.run_dir = "/run/roost",
+		.drain_file = DRAIN_FILE,
 	}};
 
 	char hostname[256];

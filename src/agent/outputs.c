@@ -13,12 +13,21 @@
 
 #define OUTPUT_MAX_BYTES (1u << 20)
 
+static int write_text_if_changed(const char *path, const char *text, size_t len, struct err *err)
+{
+	_cleanup_buf_ struct buf have = {0};
+	struct err ignored;
+
+	if (file_read(path, OUTPUT_MAX_BYTES, &have, &ignored) == 0 && have.len == len &&
+		memcmp(have.text, text, len) == 0)
+		return 0;
+	return file_replace(path, text, len, 0644, err);
+}
+
 /* Takes over `json`. */
 static int write_if_changed(const char *path, json_t *json, struct err *err)
 {
-	_cleanup_buf_ struct buf have = {0};
 	_cleanup_free_ char *text = json_dumps(json, JSON_INDENT(2));
-	struct err ignored;
 	size_t len;
 
 	json_decref(json);
@@ -27,10 +36,7 @@ static int write_if_changed(const char *path, json_t *json, struct err *err)
 	len = strlen(text);
 	text = xrealloc(text, len + 2);
 	text[len++] = '\n';
-	if (file_read(path, OUTPUT_MAX_BYTES, &have, &ignored) == 0 && have.len == len &&
-		memcmp(have.text, text, len) == 0)
-		return 0;
-	return file_replace(path, text, len, 0644, err);
+	return write_text_if_changed(path, text, len, err);
 }
 
 static json_t *pod_cidrs(const struct node *self)
@@ -58,6 +64,56 @@ int outputs_write_node(const char *run_dir, const struct cluster *cluster, const
 	return write_if_changed(path, json, err);
 }
 
+static int copy_node(const char *from_dir, const char *to_dir, struct err *err)
+{
+	_cleanup_buf_ struct buf text = {0};
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/node.json", from_dir);
+	if (file_read(path, OUTPUT_MAX_BYTES, &text, err) < 0)
+		return -1;
+	snprintf(path, sizeof(path), "%s/node.json", to_dir);
+	return write_text_if_changed(path, buf_text(&text), text.len, err);
+}
+
+int outputs_save_node(const char *run_dir, const char *state_dir, struct err *err)
+{
+	return copy_node(run_dir, state_dir, err);
+}
+
+int outputs_put_node_back(const char *run_dir, const char *state_dir, struct err *err)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/node.json", run_dir);
+	if (access(path, F_OK) == 0 || copy_node(state_dir, run_dir, err) == 0 ||
+		err->code == ENOENT)
+		return 0;
+	return -1;
+}
+
+static void conflist_path(const struct cluster *cluster, char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%s/10-roost.conflist", cluster->cni.conf_dir);
+}
+
+bool outputs_are_there(const char *run_dir, const struct cluster *cluster)
+{
+	char node[PATH_MAX], conflist[PATH_MAX];
+
+	snprintf(node, sizeof(node), "%s/node.json", run_dir);
+	conflist_path(cluster, conflist);
+	return access(node, F_OK) == 0 && access(conflist, F_OK) == 0;
+}
+
+void outputs_remove_conflist(const struct cluster *cluster)
+{
+	char path[PATH_MAX];
+
+	conflist_path(cluster, path);
+	unlink(path);
+}
+
 /* Appends a plugin of somebody else's when it is installed. */
 static void add_if_installed(json_t *plugins, const char *bin_dir, const char *type,
 	const char *capability)
@@ -75,7 +131,7 @@ int outputs_write_conflist(const struct cluster *cluster, const struct node *sel
 	char path[PATH_MAX];
 	json_t *plugins;
 
-	snprintf(path, sizeof(path), "%s/10-roost.conflist", cluster->cni.conf_dir);
+	conflist_path(cluster, path);
 	if (self->pod_cidrs.n == 0) {
 		if (unlink(path) < 0 && errno != ENOENT)
 			return err_errno(err, "%s", path);

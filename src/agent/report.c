@@ -5,8 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include "agent/metrics.h"
+#include "agent/report_kube.h"
+#include "agent/services.h"
 #include "kernel/masquerade.h"
 
 /* ---------------------------------------------------------------- small parts */
@@ -87,6 +91,7 @@ enum verdict {
 	VERDICT_OTHER_NEXT_HOP,
 	VERDICT_NOT_IN_KERNEL,
 	VERDICT_KERNEL_DIFFERS,
+	VERDICT_IN_THE_WAY,       /* a route that is not BIRD's takes the packets */
 };
 
 static const char *verdict_text(enum verdict verdict)
@@ -105,9 +110,11 @@ static const char *verdict_text(enum verdict verdict)
 	case VERDICT_NOT_IN_KERNEL:
 		return "not in the kernel";
 	case VERDICT_KERNEL_DIFFERS:
+		return "other next hop in the kernel";
+	case VERDICT_IN_THE_WAY:
 		break;
 	}
-	return "other next hop in the kernel";
+	return "a route that is not BIRD's is in the way";
 }
 
 /* One podCIDR of the cluster, as it should be on this node. */
@@ -118,6 +125,7 @@ struct expected {
 	bool own;
 	const struct bird_route *bird;
 	const struct fib_route *kernel;
+	const struct fib_route *in_the_way; /* of this prefix or inside it, NULL: none */
 	enum verdict verdict;
 };
 
@@ -179,6 +187,24 @@ static bool is_link_local(const struct addr *addr)
 	return addr->family == AF_INET6 && addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80;
 }
 
+/* Of the prefix itself, with BIRD's metric or a better one, it takes all packets; a more
+ * specific one takes some, whatever its metric. */
+static const struct fib_route *find_in_the_way(const struct fib *fib, const struct expected *e)
+{
+	for (size_t i = fib_position(fib, &e->prefix); i < fib->n; i++) {
+		const struct fib_route *route = &fib->items[i];
+
+		if (!prefix_contains(&e->prefix, &route->prefix))
+			break;
+		if (route->protocol == RTPROT_BIRD ||
+			(route != e->kernel && route->prefix.len == e->prefix.len))
+			continue;
+		if (route->type != FIB_UNICAST || !e->bird || !fib_goes_via(route, &e->bird->via))
+			return route;
+	}
+	return NULL;
+}
+
 static enum verdict judge(const struct view *view, const struct expected *e)
 {
 	if (view->bird->err.code)
@@ -196,6 +222,8 @@ static enum verdict judge(const struct view *view, const struct expected *e)
 		return VERDICT_OTHER_NEXT_HOP;
 	if (view->fib_error->code)
 		return VERDICT_UNKNOWN;
+	if (e->in_the_way)
+		return VERDICT_IN_THE_WAY;
 	if (!e->kernel)
 		return VERDICT_NOT_IN_KERNEL;
 	/* BIRD's best is one of several with equal cost (merge paths). */
@@ -233,6 +261,7 @@ static struct expected *expected_routes(const struct view *view, struct arena *a
 				e->next_hop = node->address[f];
 			e->bird = find_route(&index, &e->prefix);
 			e->kernel = fib_find(view->fib, &e->prefix);
+			e->in_the_way = e->own ? NULL : find_in_the_way(view->fib, e);
 			e->verdict = judge(view, e);
 		}
 	}
@@ -273,6 +302,17 @@ static json_t *fib_route_json(const struct fib_route *route)
 		(int)route->metric, "protocol", (int)route->protocol, "nextHops", hops);
 }
 
+/* NULL: nothing that a person could do. */
+static const char *advice_on(const struct expected *e, struct arena *arena)
+{
+	char room[FIB_ROUTE_TEXT_MAX];
+
+	if (e->verdict != VERDICT_IN_THE_WAY)
+		return NULL;
+	return arena_printf(arena, "if nobody needs it: ip -%c route del %s",
+		e->prefix.addr.family == AF_INET ? '4' : '6', fib_route_text(e->in_the_way, room));
+}
+
 json_t *report_routes(const struct view *view)
 {
 	_cleanup_arena_ struct arena arena = {0};
@@ -288,13 +328,43 @@ json_t *report_routes(const struct view *view)
 		char text[PREFIX_TEXT_MAX];
 
 		json_array_append_new(list,
-			json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:s}", "prefix",
+			json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:s, s:o}", "prefix",
 				prefix_format(&e->prefix, text), "node", e->node->name, "own",
 				e->own, "wantedNextHop", json_addr(&e->next_hop), "bird",
 				bird_route_json(e->bird), "kernel", fib_route_json(e->kernel),
-				"verdict", verdict_text(e->verdict)));
+				"verdict", verdict_text(e->verdict), "advice",
+				json_text(advice_on(e, &arena))));
 	}
 	return list;
+}
+
+static bool is_drift(enum verdict verdict)
+{
+	return verdict == VERDICT_NOT_IN_KERNEL || verdict == VERDICT_KERNEL_DIFFERS ||
+		verdict == VERDICT_IN_THE_WAY;
+}
+
+struct report_drift report_drift(const struct view *view, struct arena *arena)
+{
+	struct report_drift drift = {0};
+	struct expected *expected;
+	size_t n = 0;
+
+	if (!view->cluster)
+		return drift;
+	expected = expected_routes(view, arena, &n);
+	for (size_t i = 0; i < n; i++) {
+		const struct expected *e = &expected[i];
+		const char *advice = advice_on(e, arena);
+
+		if (is_drift(e->verdict))
+			*ARENA_PUSH(arena, drift.items, &drift.n) = (struct drift_route){
+				.prefix = e->prefix,
+				.is_ours = e->verdict != VERDICT_IN_THE_WAY,
+				.text = arena_printf(arena, "%s%s%s", verdict_text(e->verdict),
+					advice ? "; " : "", advice ? advice : "")};
+	}
+	return drift;
 }
 
 /* ---------------------------------------------------------------- nodes, peers */
@@ -317,18 +387,21 @@ json_t *report_nodes(const struct view *view)
 				up += session_is_up(view, j);
 			}
 		json_array_append_new(list,
-			json_pack("{s:s, s:b, s:o, s:I, s:o, s:{s:i, s:i}}", "name", node->name,
-				"self", node == view->self, "addresses", addresses, "asNumber",
-				(json_int_t)node->as_number, "podCIDRs",
-				json_prefixes(&node->pod_cidrs), "sessions", "up", (int)up, "total",
-				(int)total));
+			json_pack("{s:s, s:b, s:o, s:I, s:o, s:b, s:{s:i, s:i}, s:o}", "name",
+				node->name, "self", node == view->self, "addresses", addresses,
+				"asNumber", (json_int_t)node->as_number, "podCIDRs",
+				json_prefixes(&node->pod_cidrs), "ready", !node->not_ready,
+				"sessions", "up", (int)up, "total", (int)total, "drain",
+				node == view->self ? json_string(drain_state_name(view->drain.state))
+						   : json_null()));
 	}
 	return list;
 }
 
 static bool waits_for_answer(const struct bird_session *have)
 {
-	return strcmp(have->state, "Connect") == 0 || strcmp(have->state, "Active") == 0;
+	return strcmp(have->state, "Connect") == 0 || strcmp(have->state, "Active") == 0 ||
+		strcmp(have->state, "Passive") == 0;
 }
 
 static json_t *why_down(const struct view *view, const struct session_want *want,
@@ -348,8 +421,9 @@ static json_t *why_down(const struct view *view, const struct session_want *want
 		return json_sprintf("%s; no answer, as if the password was another one there",
 			known ? have->info : have->state);
 	if (waits_for_answer(have) && !known)
-		return json_string(want->peer && want->peer->passive ? "it has not connected"
-								      : "no answer");
+		return json_string(want->peer && (want->peer->passive || want->peer->unnumbered)
+				? "it has not connected"
+				: "no answer");
 	if (strstr(have->info, "Bad BGP identifier"))
 		return json_sprintf("%s; it has this node's router id", have->info);
 	return json_text(have->info);
@@ -358,23 +432,11 @@ static json_t *why_down(const struct view *view, const struct session_want *want
 #define LATELY_SECONDS 300
 #define START_SECONDS  10 /* in which sessions come up when BIRD starts */
 
-/* What BIRD prints with the templates' time format; 0 when somebody changed that. */
-static time_t time_of(const char *text)
-{
-	struct tm tm = {0};
-	long offset;
-
-	if (!strptime(text, "%Y-%m-%dT%H:%M:%S%z", &tm))
-		return 0;
-	offset = tm.tm_gmtoff; /* timegm() makes it 0 */
-	return timegm(&tm) - offset;
-}
-
 /* A session that came up neither long ago nor with BIRD: whoever looks at a neighbour
  * that comes and goes will mostly see it up, and its last error BIRD forgets then. */
 static bool is_up_lately(const struct view *view, const struct bird_session *have)
 {
-	time_t since = time_of(have->since), started = time_of(view->bird->started);
+	time_t since = bird_time(have->since), started = bird_time(view->bird->started);
 
 	return since && started && since - started >= START_SECONDS && view->now >= since &&
 		view->now - since < LATELY_SECONDS;
@@ -398,24 +460,50 @@ static bool is_limited(const struct session_want *want, const struct bird_sessio
 	return have && have->up && have->limit_reached && !want->options.import_limit.only_warn;
 }
 
+/* How many podCIDRs a router speaks of, of which a node's own word counts for more.
+ * BIRD lists the routes to one prefix together, the best one first. */
+static unsigned count_outdone(const struct bird_state *bird, const char *session)
+{
+	const struct bird_route *best = NULL;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < bird->n_routes; i++) {
+		const struct bird_route *route = &bird->routes[i];
+
+		if (route->best)
+			best = route;
+		else if (strcmp(route->protocol, session) == 0 && best &&
+			prefix_cmp(&best->prefix, &route->prefix) == 0 &&
+			!strstr(best->protocol, ":peer"))
+			n++;
+	}
+	return n;
+}
+
 /* Of a session that is up and still not all right. */
 static json_t *notes_on_up(const struct view *view, const struct session_want *want,
 	const struct bird_session *have)
 {
+	unsigned outdone = want->node ? 0 : count_outdone(view->bird, want->name);
 	_cleanup_buf_ struct buf notes = {0};
 
 	if (have->limit_reached)
 		add_note(&notes, "import limit of %u routes reached%s", have->limit_reached,
 			is_limited(want, have) ? ": no more are taken" : "");
-	if (have->refused)
-		add_note(&notes, "%u update%s refused: %s", have->refused,
+	if (outdone)
+		add_note(&notes, "%u podCIDR%s not used: nodes announce %s themselves", outdone,
+			outdone == 1 ? "" : "s", outdone == 1 ? "it" : "them");
+	/* Routers say more than import takes as a matter of course. */
+	if (have->refused && !want->node)
+		add_note(&notes, "%u update%s outside import, not taken", have->refused,
+			have->refused == 1 ? "" : "s");
+	else if (have->refused)
+		add_note(&notes, "%u update%s refused: not %s podCIDRs", have->refused,
 			have->refused == 1 ? "" : "s",
-			!want->node             ? "not what import takes"
-			: want->node->reflector ? "not other nodes' podCIDRs"
-						: "not its podCIDRs");
+			want->node->reflector ? "other nodes'" : "its");
 	if (is_up_lately(view, have))
 		add_note(&notes, "up for only %lld s",
-			(long long)(view->now - time_of(have->since)));
+			(long long)(view->now - bird_time(have->since)));
 	return json_text(notes.text);
 }
 
@@ -435,7 +523,10 @@ json_t *report_peers(const struct view *view)
 				: want->node->reflector ? "reflector"
 							: "node",
 				"address",
-				json_addr(&want->neighbor), "asNumber",
+				want->peer && want->peer->unnumbered
+					? json_text(have ? have->neighbor : NULL)
+					: json_addr(&want->neighbor),
+				"asNumber",
 				(json_int_t)(have && have->neighbor_as ? have->neighbor_as : want->neighbor_as), "state",
 				have ? have->state : "unknown", "up", have && have->up, "since",
 				json_text(have ? have->since : NULL), "routesIn",
@@ -475,6 +566,20 @@ static const struct apply_result *standing_refusal(const struct agent_status *st
 	return &status->last;
 }
 
+static void refusal_problem(
+	const struct agent_status *status, const struct apply_result *refusal, json_t *problems)
+{
+	char stamp[32], next[64] = "";
+	struct tm tm;
+
+	if (refusal->outcome == APPLY_ROLLED_BACK && status->retry_at) {
+		strftime(stamp, sizeof(stamp), "%FT%TZ", gmtime_r(&status->retry_at, &tm));
+		snprintf(next, sizeof(next), "; it is tried again at %s", stamp);
+	}
+	add_problem(problems, "the configuration was not applied (%s): %s%s",
+		apply_outcome_name(refusal->outcome), refusal->err.msg, next);
+}
+
 static void source_problems(const struct view *view, json_t *problems)
 {
 	const struct agent_status *status = view->status;
@@ -482,9 +587,13 @@ static void source_problems(const struct view *view, json_t *problems)
 
 	if (status->load_error.code)
 		add_problem(problems, "%s", status->load_error.msg);
+	if (status->hold.active)
+		add_problem(problems,
+			"roostctl rollback holds generation %u: what %s says is not in force, until it "
+			"changes or roostctl apply follows it again",
+			status->hold.generation, status->source_path);
 	if (refusal)
-		add_problem(problems, "the configuration was not applied (%s): %s",
-			apply_outcome_name(refusal->outcome), refusal->err.msg);
+		refusal_problem(status, refusal, problems);
 	if (status->own_error.code)
 		add_problem(problems, "%s", status->own_error.msg);
 }
@@ -505,11 +614,13 @@ static void host_problems(const struct view *view, json_t *problems)
 			add_problem(problems, "%s's address %s is on no interface of this machine",
 				view->self->name, addr_format(&view->self->address[f], text));
 	}
+	if (view->drain.waits.code)
+		add_problem(problems, "drain: %s", view->drain.waits.msg);
 	if (view->n_stray_pods)
 		add_problem(problems,
-			"%zu pod(s) with an address outside this node's podCIDRs, such as %s: nobody "
+			"%zu pod%s with an address outside this node's podCIDRs, such as %s: nobody "
 			"reaches them, they must be made anew",
-			view->n_stray_pods, addr_format(&view->stray_pod, text));
+			view->n_stray_pods, view->n_stray_pods == 1 ? "" : "s", addr_format(&view->stray_pod, text));
 }
 
 static const char *masquerade_state_name(enum masquerade_state state)
@@ -555,6 +666,36 @@ static json_t *masquerade_json(const struct view *view)
 		masquerade->err.code ? json_string(masquerade->err.msg) : json_null());
 }
 
+#define MAX_DOWN_NAMED 3
+
+/* The first few with the reason, so that most need not look further. */
+static void add_sessions_down(const struct view *view, json_t *problems, size_t down, size_t wanted)
+{
+	_cleanup_buf_ struct buf text = {0};
+	size_t named = 0;
+
+	for (size_t i = 0; i < view->n_sessions && named < MAX_DOWN_NAMED; i++) {
+		const struct session_want *want = &view->sessions[i];
+		json_t *why;
+
+		if (want->leaving || session_is_up(view, i))
+			continue;
+		why = why_down(view, want, have_session(view, i));
+		buf_printf(&text, "%s%s%s%s", named++ ? "; " : ": ", want->name,
+			json_is_string(why) ? ", " : "", json_is_string(why) ? json_string_value(why) : "");
+		json_decref(why);
+	}
+	add_problem(problems, "%zu of %zu sessions are down%s%s", down, wanted, buf_text(&text),
+		down > named ? "; ..." : "");
+}
+
+/* BIRD takes a session that BFD has never seen for a good one: what BFD was for is
+ * missing, and nothing else tells.  A session that came up just now has a moment. */
+static bool lacks_bfd(const struct session_want *want, const struct bird_session *have)
+{
+	return want->options.bfd && have && have->up && *have->bfd && strcmp(have->bfd, "Up") != 0;
+}
+
 static void bird_problems(const struct view *view, json_t *problems)
 {
 	const struct bird_state *bird = view->bird;
@@ -572,7 +713,12 @@ static void bird_problems(const struct view *view, json_t *problems)
 	if (bird->recovering)
 		add_problem(problems, "BIRD recovers from a restart and withholds routes");
 	if (up < wanted)
-		add_problem(problems, "%zu of %zu sessions are down", wanted - up, wanted);
+		add_sessions_down(view, problems, wanted - up, wanted);
+	for (size_t i = 0; i < view->n_sessions; i++)
+		if (lacks_bfd(&view->sessions[i], have_session(view, i)))
+			add_problem(problems, "%s: BGP is up, and BFD is %s: UDP port 3784 does not get "
+				"through, or the neighbour does no BFD", view->sessions[i].name,
+				have_session(view, i)->bfd);
 	for (size_t i = 0; i < view->n_sessions; i++)
 		if (is_limited(&view->sessions[i], have_session(view, i)))
 			add_problem(problems, "%s: import limit of %u routes reached: no more are taken",
@@ -595,10 +741,14 @@ static struct route_count count_routes(const struct view *view)
 	expected = expected_routes(view, &arena, &count.expected);
 	for (size_t i = 0; i < count.expected; i++) {
 		count.ok += expected[i].verdict == VERDICT_OK;
-		count.drift += expected[i].verdict == VERDICT_NOT_IN_KERNEL ||
-			expected[i].verdict == VERDICT_KERNEL_DIFFERS;
+		count.drift += is_drift(expected[i].verdict);
 	}
 	return count;
+}
+
+static bool tells_of_pods(const struct session_want *want)
+{
+	return want->node || (want->peer->export & (EXPORT_PODS | EXPORT_CLUSTER));
 }
 
 int report_announced_to(const struct view *view, const struct prefix *prefix)
@@ -608,8 +758,9 @@ int report_announced_to(const struct view *view, const struct prefix *prefix)
 	for (size_t i = 0; i < view->n_sessions; i++) {
 		const struct bird_session *have = have_session(view, i);
 
-		announced += have && have->up && have->exported &&
-			view->sessions[i].family == family_of(&prefix->addr);
+		announced += have && have->up && bird_is_told(view->bird, have, prefix) &&
+			session_carries(&view->sessions[i], family_of(&prefix->addr)) &&
+			tells_of_pods(&view->sessions[i]);
 	}
 	return announced;
 }
@@ -641,11 +792,17 @@ static json_t *configuration_json(const struct view *view)
 				: json_null(),
 		"lastAttemptAt", json_time(status->last_at), "lastRefusal", json_null());
 
+	json_object_set_new(json, "hold",
+		!status->hold.active ? json_null()
+				     : json_pack("{s:i, s:o}", "generation",
+					       (int)status->hold.generation, "since",
+					       json_time(status->hold.since)));
 	if (refusal)
 		json_object_set_new(json, "lastRefusal",
-			json_pack("{s:s, s:s, s:o}", "outcome",
+			json_pack("{s:s, s:s, s:o, s:o}", "outcome",
 				apply_outcome_name(refusal->outcome), "reason", refusal->err.msg,
-				"at", json_time(status->last_at)));
+				"at", json_time(status->last_at), "nextTryAt",
+				json_time(refusal->outcome == APPLY_REFUSED ? 0 : status->retry_at)));
 	return json;
 }
 
@@ -662,33 +819,65 @@ static json_t *source_json(const struct view *view)
 {
 	const struct agent_status *status = view->status;
 
-	return json_pack("{s:s, s:o, s:o, s:o}", "path", status->source_path, "loadedAt",
+	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "path", status->source_path, "loadedAt",
 		json_time(status->loaded_at), "ageSeconds",
 		status->loaded_at ? json_integer(view->now - status->loaded_at) : json_null(),
-		"error", status->load_error.code ? json_string(status->load_error.msg) : json_null());
+		"error", status->load_error.code ? json_string(status->load_error.msg) : json_null(),
+		"kubernetes", report_kube(view));
+}
+
+static json_t *drain_json(const struct drain_status *drain)
+{
+	return json_pack("{s:s, s:o, s:o}", "state", drain_state_name(drain->state), "since",
+		json_time(drain->since), "waits",
+		drain->waits.code ? json_string(drain->waits.msg) : json_null());
+}
+
+static json_t *drift_json(const struct drift_status *drift)
+{
+	return json_pack("{s:i, s:i, s:o, s:o}", "seen", (int)drift->seen, "repairs",
+		(int)drift->repairs, "lastAt", json_time(drift->last_at), "last",
+		json_text(drift->last));
+}
+
+/* What nobody but a person puts right is said at once. */
+static const char *first_in_the_way(const struct view *view, struct arena *arena)
+{
+	struct report_drift drift = report_drift(view, arena);
+	char prefix[PREFIX_TEXT_MAX];
+
+	for (size_t i = 0; i < drift.n; i++)
+		if (!drift.items[i].is_ours)
+			return arena_printf(arena, "; %s: %s",
+				prefix_format(&drift.items[i].prefix, prefix), drift.items[i].text);
+	return "";
 }
 
 json_t *report_status(const struct view *view)
 {
+	_cleanup_arena_ struct arena arena = {0};
 	const struct bird_state *bird = view->bird;
 	struct route_count routes = count_routes(view);
 	json_t *problems = json_array(), *json;
 
 	source_problems(view, problems);
+	report_kube_problems(view, problems);
 	host_problems(view, problems);
 	masquerade_problems(view, problems);
 	bird_problems(view, problems);
 	if (!bird->err.code && routes.ok < routes.expected)
-		add_problem(problems, "%zu of %zu routes differ, see roostctl routes",
-			routes.expected - routes.ok, routes.expected);
+		add_problem(problems, "%zu of %zu routes differ, see roostctl routes%s",
+			routes.expected - routes.ok, routes.expected,
+			first_in_the_way(view, &arena));
 	json = json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o}", "version", PACKAGE_VERSION, "node",
 		view->status->node_name, "cluster", json_text(view->cluster ? view->cluster->name : ""),
 		"health", json_array_size(problems) ? "degraded" : "healthy", "problems", problems,
 		"warnings", warnings_json(view->cluster), "source", source_json(view));
 	json_object_set_new(json, "configuration", configuration_json(view));
 	json_object_set_new(json, "bird",
-		json_pack("{s:b, s:o, s:o, s:b, s:b}", "reachable", bird->err.code == 0, "version",
-			json_text(bird->version), "error",
+		json_pack("{s:b, s:o, s:o, s:o, s:b, s:b}", "reachable", bird->err.code == 0,
+			"version", json_text(bird->version), "configuration",
+			json_text(bird->config_id), "error",
 			bird->err.code ? json_string(bird->err.msg) : json_null(), "unconfirmed",
 			bird->unconfirmed, "recovering", bird->recovering));
 	json_object_set_new(json, "sessions",
@@ -696,10 +885,13 @@ json_t *report_status(const struct view *view)
 			(int)sessions_wanted(view), "leaving",
 			(int)(view->n_sessions - sessions_wanted(view))));
 	json_object_set_new(json, "podCIDRs", own_pod_cidrs(view));
+	json_object_set_new(json, "services", report_services_count(view));
 	json_object_set_new(json, "masquerade", masquerade_json(view));
+	json_object_set_new(json, "drain", drain_json(&view->drain));
 	json_object_set_new(json, "routes",
 		json_pack("{s:i, s:i, s:i}", "expected", (int)routes.expected, "ok", (int)routes.ok,
 			"drift", (int)routes.drift));
+	json_object_set_new(json, "drift", drift_json(&view->status->drift));
 	return json;
 }
 
@@ -780,6 +972,7 @@ void report_metrics(const struct view *view, struct buf *out)
 		status->load_error.code == 0 && status->loaded_at != 0);
 	gauge(out, "roost_source_loaded_timestamp_seconds", "When it was last accepted.",
 		(double)status->loaded_at);
+	report_kube_metrics(view, out);
 	gauge(out, "roost_generation", "Number of the confirmed configuration.",
 		status->confirmed.number);
 	gauge(out, "roost_generation_confirmed_timestamp_seconds", "When it was confirmed.",
@@ -801,16 +994,25 @@ void report_metrics(const struct view *view, struct buf *out)
 		(double)routes.ok);
 	gauge(out, "roost_routes_drift", "Those right in BIRD and not in the kernel.",
 		(double)routes.drift);
+	family_head(out, "roost_drift", "counter",
+		"Routes found to be right in BIRD and not in the kernel.");
+	buf_printf(out, "roost_drift_total %u\n", status->drift.seen);
+	family_head(out, "roost_drift_repairs", "counter",
+		"How often BIRD was asked to write its routes again.");
+	buf_printf(out, "roost_drift_repairs_total %u\n", status->drift.repairs);
 	gauge(out, "roost_masquerade_ok", "1 when the NAT rules are as roost.yaml wants them.",
 		masquerade_is_right(view));
 	family_head(out, "roost_masquerade_writes", "counter",
 		"How often the NAT rules were written or removed.");
 	buf_printf(out, "roost_masquerade_writes_total %u\n", view->masquerade.writes);
+	gauge(out, "roost_services_announced", "Addresses of Services this node is to announce.",
+		(double)services_to_announce(view));
 	session_series(view, out, "roost_session_up", "1 when the BGP session is established.",
 		value_up);
 	session_series(view, out, "roost_session_routes_in", "Routes accepted from the neighbour.",
 		value_imported);
 	session_series(view, out, "roost_session_routes_out", "Routes announced to the neighbour.",
 		value_exported);
+	metrics_of_node(view, out);
 	buf_puts(out, "# EOF\n");
 }

@@ -7,26 +7,17 @@
 #include <jansson.h>
 #include <time.h>
 
+#include "agent/drain.h"
+#include "agent/drift.h"
+#include "agent/hold.h"
+#include "agent/nat.h"
 #include "base/buf.h"
 #include "bird/apply.h"
 #include "bird/observe.h"
+#include "cni/counters.h"
 #include "kernel/fib.h"
+#include "kube/kube.h"
 #include "model/cluster.h"
-
-/* The NAT rules, see kernel/masquerade.h. */
-enum masquerade_state {
-	MASQUERADE_OFF,     /* the file does not ask for it, and there is no table of ours */
-	MASQUERADE_IDLE,    /* it does, and there is nothing to masquerade on this node */
-	MASQUERADE_ON,      /* the table is as it should be */
-	MASQUERADE_CHANGED, /* somebody changed or deleted it since */
-	MASQUERADE_FAILED,
-};
-
-struct masquerade_status {
-	enum masquerade_state state;
-	struct err err;  /* FAILED: why */
-	unsigned writes; /* how often the table was written or removed */
-};
 
 /* What the agent remembers of its own doings. */
 struct agent_status {
@@ -34,15 +25,18 @@ struct agent_status {
 	const char *source_path;
 	time_t loaded_at;      /* last good load, 0: never */
 	struct err load_error; /* code 0: the file is fine */
-	unsigned loads, renders;
+	unsigned loads, renders, events;
 	unsigned outcomes[APPLY_FAILED + 1]; /* how many applies ended how */
 	bool applied;                        /* is `last` set? */
 	struct apply_result last;
 	time_t last_at;
+	struct hold hold; /* active: `roostctl rollback` is in force */
+	time_t retry_at; /* what was not applied is tried again; 0: not by itself */
 	struct generation confirmed; /* the one BIRD starts from */
 	struct err own_error;        /* node.json, conflist: code 0: fine */
 	struct masquerade_status masquerade; /* at the end of the last turn */
 	bool applying;
+	struct drift_status drift;
 };
 
 struct view {
@@ -52,6 +46,7 @@ struct view {
 	const struct session_want *sessions;
 	size_t n_sessions;
 	const char *config_id;         /* the wanted configuration's */
+	struct kube_status kube;
 	const struct bird_state *bird;
 	const struct fib *fib;
 	const struct err *fib_error;   /* code 0: fib was read */
@@ -60,6 +55,9 @@ struct view {
 	size_t n_stray_pods;           /* with an address outside self's podCIDRs, */
 	struct addr stray_pod;         /* such as this one */
 	struct masquerade_status masquerade; /* now */
+	struct drain_status drain;
+	size_t pods_used[FAMILIES]; /* addresses of the podCIDRs that pods have */
+	struct counters cni;
 	time_t now;
 };
 
@@ -67,6 +65,18 @@ json_t *report_status(const struct view *view);
 json_t *report_nodes(const struct view *view);
 json_t *report_peers(const struct view *view);
 json_t *report_routes(const struct view *view);
+
+/* The routes that BIRD has right and the kernel has not, in `arena`. */
+struct drift_route {
+	struct prefix prefix;
+	const char *text; /* what is wrong, and with a route of somebody else what to do */
+	bool is_ours;     /* BIRD only has to write it again */
+};
+struct report_drift {
+	struct drift_route *items;
+	size_t n;
+};
+struct report_drift report_drift(const struct view *view, struct arena *arena);
 
 /* To how many neighbours this node announces a podCIDR of its own. */
 int report_announced_to(const struct view *view, const struct prefix *prefix);

@@ -6,20 +6,28 @@
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "agent/explain.h"
+#include "agent/graph.h"
+#include "agent/metrics.h"
+#include "agent/services.h"
 #include "base/log.h"
 
 #define MAX_BODY_BYTES 4096
 #define MAX_HEADER_BYTES 8192
 #define IDLE_SECONDS 30
+/* Answers that are being made or read on the metrics address; with thousands of nodes each
+ * is megabytes, and somebody may not read them. */
+#define MAX_ANSWERS 32
 
 struct endpoint {
 	const char *path;
@@ -34,6 +42,7 @@ struct listener {
 	struct evhttp_bound_socket *bound;
 	struct event *resume; /* after the descriptors had run out */
 	bool local;
+	unsigned answers; /* not local: that are not read to their end */
 	char address[128]; /* what it listens on, to see whether that changed */
 	dev_t dev;         /* local: the socket file that is ours */
 	ino_t ino;
@@ -106,11 +115,18 @@ static void show_ready(const struct view *view, void *request)
 
 static void show_metrics(const struct view *view, void *request)
 {
-	_cleanup_buf_ struct buf text = {0};
+	const char *accept = evhttp_find_header(evhttp_request_get_input_headers(request), "Accept");
+	_cleanup_buf_ struct buf text = {0}, plain = {0};
 
 	report_metrics(view, &text);
-	send_text(request, 200, "application/openmetrics-text; version=1.0.0; charset=utf-8",
-		text.text, text.len);
+	if (accept && strstr(accept, "application/openmetrics-text")) {
+		send_text(request, 200,
+			"application/openmetrics-text; version=1.0.0; charset=utf-8", text.text,
+			text.len);
+		return;
+	}
+	metrics_as_text(&text, &plain);
+	send_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", plain.text, plain.len);
 }
 
 static void show_status(const struct view *view, void *request)
@@ -131,6 +147,16 @@ static void show_peers(const struct view *view, void *request)
 static void show_routes(const struct view *view, void *request)
 {
 	send_json(request, report_routes(view));
+}
+
+static void show_services(const struct view *view, void *request)
+{
+	send_json(request, report_services(view));
+}
+
+static void show_graph(const struct view *view, void *request)
+{
+	send_json(request, report_graph(view));
 }
 
 struct explaining {
@@ -186,6 +212,8 @@ ENDPOINT_VIEW(status)
 ENDPOINT_VIEW(nodes)
 ENDPOINT_VIEW(peers)
 ENDPOINT_VIEW(routes)
+ENDPOINT_VIEW(services)
+ENDPOINT_VIEW(graph)
 
 struct applying {
 	struct server *server;
@@ -206,12 +234,95 @@ static void show_applied(const struct apply_result *result, void *arg)
 	free(applying);
 }
 
+/* A parameter of the query, "" when it is not there. */
+static void get_parameter(const struct evhttp_request *request, const char *name, char room[16])
+{
+	const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+	struct evkeyvalq values;
+	const char *text;
+
+	room[0] = '\0';
+	if (!query || evhttp_parse_query_str(query, &values) < 0)
+		return;
+	text = evhttp_find_header(&values, name);
+	if (text)
+		snprintf(room, 16, "%s", text);
+	evhttp_clear_headers(&values);
+}
+
+/* -1, and an answer was sent, when it is there and no number. */
+static int get_number(struct evhttp_request *request, const char *name, bool *given, unsigned *out)
+{
+	char text[16], line[64];
+
+	get_parameter(request, name, text);
+	*given = text[0] != '\0';
+	if (strlen(text) <= 9 && strspn(text, "0123456789") == strlen(text)) {
+		*out = (unsigned)strtoul(text, NULL, 10);
+		return 0;
+	}
+	snprintf(line, sizeof(line), "%s is no number", name);
+	send_line(request, 400, line);
+	return -1;
+}
+
+/* /v1/apply?force=1&max-restarts=2 */
 static void post_apply(struct server *server, struct evhttp_request *request)
 {
+	struct agent_ask ask = {.follow = true, .by = "roostctl apply"};
+	struct applying *applying;
+	char force[16];
+
+	get_parameter(request, "force", force);
+	ask.force = strcmp(force, "1") == 0;
+	if (get_number(request, "max-restarts", &ask.limited, &ask.max_restarts) < 0)
+		return;
+	applying = xmalloc(sizeof(*applying));
+	*applying = (struct applying){server, request};
+	agent_apply(server->agent, &ask, show_applied, applying);
+}
+
+/* /v1/rollback?generation=7, or to the one before */
+static void post_rollback(struct server *server, struct evhttp_request *request)
+{
+	struct apply_result impossible = {.outcome = APPLY_FAILED};
+	struct applying *applying;
+	unsigned number = 0;
+	bool given;
+
+	if (get_number(request, "generation", &given, &number) < 0)
+		return;
+	applying = xmalloc(sizeof(*applying));
+	*applying = (struct applying){server, request};
+	if (agent_rollback(server->agent, number, show_applied, applying, &impossible.err) < 0)
+		show_applied(&impossible, applying);
+}
+
+static void get_history(struct server *server, struct evhttp_request *request)
+{
+	send_json(request, agent_history(server->agent));
+}
+
+static void drain(struct server *server, struct evhttp_request *request, bool on)
+{
 	struct applying *applying = xmalloc(sizeof(*applying));
+	struct err err;
 
 	*applying = (struct applying){server, request};
-	agent_apply(server->agent, show_applied, applying);
+	if (agent_drain(server->agent, on, show_applied, applying, &err) == 0)
+		return;
+	send_line(request, 500, err.msg);
+	free(applying);
+}
+
+static void post_drain(struct server *server, struct evhttp_request *request)
+{
+	drain(server, request, true);
+}
+
+static void post_undrain(struct server *server, struct evhttp_request *request)
+{
+	drain(server, request, false);
 }
 
 static const struct endpoint endpoints[] = {
@@ -222,13 +333,40 @@ static const struct endpoint endpoints[] = {
 	{"/v1/nodes", EVHTTP_REQ_GET, false, get_nodes},
 	{"/v1/peers", EVHTTP_REQ_GET, false, get_peers},
 	{"/v1/routes", EVHTTP_REQ_GET, false, get_routes},
+	{"/v1/services", EVHTTP_REQ_GET, false, get_services},
+	{"/v1/graph", EVHTTP_REQ_GET, false, get_graph},
 	{"/v1/explain", EVHTTP_REQ_GET, true, get_explain},
+	{"/v1/history", EVHTTP_REQ_GET, true, get_history},
 	{"/v1/apply", EVHTTP_REQ_POST, true, post_apply},
+	{"/v1/rollback", EVHTTP_REQ_POST, true, post_rollback},
+	{"/v1/drain", EVHTTP_REQ_POST, true, post_drain},
+	{"/v1/undrain", EVHTTP_REQ_POST, true, post_undrain},
 };
+
+static void on_answered(struct evhttp_connection *connection, void *arg)
+{
+	struct listener *listener = arg;
+
+	(void)connection;
+	listener->answers--;
+}
+
+/* Each connection is for one request. */
+static bool is_too_many(struct listener *listener, struct evhttp_request *request)
+{
+	if (listener->local)
+		return false;
+	if (listener->answers >= MAX_ANSWERS)
+		return true;
+	listener->answers++;
+	evhttp_connection_set_closecb(
+		evhttp_request_get_connection(request), on_answered, listener);
+	return false;
+}
 
 static void on_request(struct evhttp_request *request, void *arg)
 {
-	const struct listener *listener = arg;
+	struct listener *listener = arg;
 	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
 	const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
 
@@ -239,6 +377,8 @@ static void on_request(struct evhttp_request *request, void *arg)
 			send_line(request, 405, "method not allowed");
 		else if (endpoints[i].local_only && !listener->local)
 			send_line(request, 403, "on the Unix socket only");
+		else if (is_too_many(listener, request))
+			send_line(request, 503, "too many answers are not read to their end");
 		else
 			endpoints[i].handle(listener->server, request);
 		return;
@@ -300,6 +440,35 @@ static void on_accept_error(struct evconnlistener *accepting, void *http)
 	evtimer_add(listener->resume, &pause);
 }
 
+/* How many of its descriptors roostd may have open and still take a connection: what it
+ * must read and whom it must ask go first, then the Unix socket, then everybody. */
+static unsigned long connections_below(const struct listener *listener)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	return limit.rlim_cur / 4 * (listener->local ? 3 : 2);
+}
+
+/* Called for each connection; NULL leaves it to libevent to make what is wanted.  The
+ * lowest free descriptor is as good as their number. */
+static struct bufferevent *on_connection(struct event_base *base, void *arg)
+{
+	static const struct timeval pause = {.tv_sec = 1};
+	struct listener *listener = arg;
+	int lowest = fcntl(evhttp_bound_socket_get_fd(listener->bound), F_DUPFD_CLOEXEC, 0);
+
+	(void)base;
+	if (lowest < 0 || (unsigned long)lowest >= connections_below(listener)) {
+		evconnlistener_disable(evhttp_bound_socket_get_listener(listener->bound));
+		evtimer_add(listener->resume, &pause);
+	}
+	if (lowest >= 0)
+		close(lowest);
+	return NULL;
+}
+
 static void listen_on(struct listener *listener, int fd, const char *address)
 {
 	struct event_base *base = listener->server->base;
@@ -310,6 +479,7 @@ static void listen_on(struct listener *listener, int fd, const char *address)
 	evhttp_set_timeout(listener->http, IDLE_SECONDS);
 	evhttp_set_allowed_methods(listener->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST);
 	evhttp_set_gencb(listener->http, on_request, listener);
+	evhttp_set_bevcb(listener->http, on_connection, listener);
 	listener->bound = evhttp_accept_socket_with_handle(listener->http, fd);
 	listener->resume = evtimer_new(base, on_resume, listener);
 	evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(listener->bound),

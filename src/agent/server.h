@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* server -- HTTP on the Unix socket and on the metrics address.
  *
- *   GET  /healthz /readyz /metrics /v1/status /v1/nodes /v1/peers /v1/routes
- *   POST /v1/apply           on the Unix socket only: it is the group's who may write
+ *   GET  /healthz /readyz /metrics /v1/status /v1/nodes /v1/peers /v1/routes /v1/graph
+ *   POST /v1/apply /v1/drain /v1/undrain
+ *                            on the Unix socket only: it is the group's who may write
  *
  * The addresses come from the accepted file and are moved when it changes. */
 #ifndef ROOST_SERVER_H

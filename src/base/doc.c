@@ -148,6 +148,7 @@ static int parse_map(struct reader *in, unsigned depth, struct doc *doc)
 		yaml_event_delete(&event);
 		if (rc < 0)
 			return -1;
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): parse_node() was content */
 		item->key = key.text;
 		item->key_line = key.line;
 		item->key_column = key.column;

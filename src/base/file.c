@@ -12,19 +12,10 @@
 
 #include "mem.h"
 
-int file_read(const char *path, size_t limit, struct buf *out, struct err *err)
+static int read_all(int fd, const char *path, size_t limit, struct buf *out, struct err *err)
 {
-	/* O_NONBLOCK: opening a fifo must not hang; it changes nothing for a file. */
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	size_t total = 0;
-	struct stat st;
 
-	if (fd < 0)
-		return err_errno(err, "%s", path);
-	if (fstat(fd, &st) < 0)
-		return err_errno(err, "%s", path);
-	if (!S_ISREG(st.st_mode))
-		return err_set(err, EINVAL, "%s: not a regular file", path);
 	for (;;) {
 		char chunk[16384];
 		ssize_t n = read(fd, chunk, sizeof(chunk));
@@ -40,6 +31,31 @@ int file_read(const char *path, size_t limit, struct buf *out, struct err *err)
 			return err_set(err, EFBIG, "%s: larger than %zu bytes", path, limit);
 		buf_add(out, chunk, (size_t)n);
 	}
+}
+
+int file_read(const char *path, size_t limit, struct buf *out, struct err *err)
+{
+	/* O_NONBLOCK: opening a fifo must not hang; it changes nothing for a file. */
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0)
+		return err_errno(err, "%s", path);
+	if (fstat(fd, &st) < 0)
+		return err_errno(err, "%s", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "%s: not a regular file", path);
+	return read_all(fd, path, limit, out, err);
+}
+
+int file_read_input(const char *path, size_t limit, struct buf *out, struct err *err)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (strcmp(path, "-") == 0)
+		return read_all(STDIN_FILENO, "standard input", limit, out, err);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? err_errno(err, "%s", path) : read_all(fd, path, limit, out, err);
 }
 
 static int write_all(int fd, const char *data, size_t len)

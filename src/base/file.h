@@ -13,6 +13,10 @@
  * that is not a regular file, is an error; err->code is the errno (EFBIG). */
 int file_read(const char *path, size_t limit, struct buf *out, struct err *err);
 
+/* The same for what a person names on a command line: also a pipe, and "-" is standard
+ * input.  It waits for whoever writes. */
+int file_read_input(const char *path, size_t limit, struct buf *out, struct err *err);
+
 /* Replaces `path` by rename(2): a reader sees the old bytes or the new ones, and
  * after a crash one of the two is on disk.  The temporary file is a dotfile in
  * the same folder, so that a folder watched for *.conf never shows it. */

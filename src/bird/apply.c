@@ -13,20 +13,17 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "bird/control.h"
+#include "bird/gates.h"
 #include "bird/observe.h"
+#include "bird/version.h"
 
 #define ANSWER_SECONDS 10  /* for one command */
 #define SETTLE_SECONDS 60  /* for a reconfiguration to be done */
-#define REMEMBER_SECONDS 600 /* a session that was up before a trial that was undone */
 #define POLL_MS 50
 #define POLL_MAX_MS 1000
+#define REFRESH_SECONDS 3.5 /* in which neighbours say their routes again; an idle BIRD takes 3 */
 
 typedef void step_fn(struct apply *a, const struct reply *reply);
-
-struct were_up {
-	const char *name;
-	long when; /* seen up last: seconds of CLOCK_BOOTTIME */
-};
 
 struct apply {
 	struct event_base *base;
@@ -42,19 +39,24 @@ struct apply {
 	unsigned poll_ms;
 	struct timespec give_up; /* when polling ends */
 
+	char bird[APPLY_BIRD_MAX]; /* its version */
 	char running_id[CONFIG_ID_LEN + 1];
 	bool pending;        /* a trial is waiting for confirmation, */
 	double pending_seconds; /* for so long still */
+	bool recovering;     /* BIRD was, when it was asked last */
 	bool staged, on_trial;
 	unsigned number;     /* of the staged generation */
-	struct arena arena;
-	struct were_up *were_up; /* sessions that a trial must bring up again */
-	size_t n_were_up;
+	struct gates gates;  /* what a trial is judged by: */
+	struct bird_state seen; /* the last look at it, */
+	struct timespec ripe;   /* when no neighbour is waited for any more, */
+	size_t asked;           /* and so many questions of ask_told() */
 	struct err reason;   /* for the undo */
 };
 
 static void look(struct apply *a);
-static void trial_path(const struct apply *a, char room[512]);
+static int keep_gates(struct apply *a, struct err *err);
+static void check(struct apply *a);
+static void on_accept(struct apply *a, const struct reply *reply);
 static void on_undone(struct apply *a, const struct reply *reply);
 
 const char *apply_outcome_name(enum apply_outcome outcome)
@@ -82,7 +84,8 @@ void apply_abandon(struct apply *a)
 		return;
 	control_close(a->control);
 	event_free(a->timer);
-	arena_free(&a->arena);
+	arena_free(&a->gates.arena);
+	arena_free(&a->seen.arena);
 	free(a);
 }
 
@@ -91,14 +94,10 @@ static void finish(struct apply *a, enum apply_outcome outcome, const struct err
 	struct apply_result result = {.outcome = outcome, .generation = a->number};
 	apply_fn *done = a->done;
 	void *arg = a->arg;
-	char path[512];
 
 	if (err)
 		result.err = *err;
-	if (outcome == APPLY_CONFIRMED) {
-		trial_path(a, path);
-		unlink(path);
-	}
+	memcpy(result.bird, a->bird, sizeof(result.bird));
 	apply_abandon(a);
 	done(&result, arg);
 }
@@ -147,19 +146,33 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	ask(a, a->poll, a->after_timer);
 }
 
-static double seconds_left(const struct apply *a)
+static struct timespec in_seconds(double seconds)
+{
+	struct timespec when;
+
+	clock_gettime(CLOCK_BOOTTIME, &when);
+	when.tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
+	when.tv_sec += (time_t)seconds + when.tv_nsec / 1000000000;
+	when.tv_nsec %= 1000000000;
+	return when;
+}
+
+static double seconds_until(const struct timespec *when)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (double)(a->give_up.tv_sec - now.tv_sec) +
-		(double)(a->give_up.tv_nsec - now.tv_nsec) / 1e9;
+	return (double)(when->tv_sec - now.tv_sec) + (double)(when->tv_nsec - now.tv_nsec) / 1e9;
+}
+
+static double seconds_left(const struct apply *a)
+{
+	return seconds_until(&a->give_up);
 }
 
 static void start_polling(struct apply *a, double seconds)
 {
-	clock_gettime(CLOCK_BOOTTIME, &a->give_up);
-	a->give_up.tv_sec += (time_t)seconds;
+	a->give_up = in_seconds((double)(time_t)seconds);
 	a->poll_ms = POLL_MS / 2;
 }
 
@@ -228,6 +241,16 @@ static void roll_back(struct apply *a)
 
 /* ---------------------------------------------------------------- accept, confirm */
 
+/* From here on it is over: what is still to be remembered is of earlier trials. */
+static void promoted(struct apply *a)
+{
+	struct err err;
+
+	if (keep_gates(a, &err) < 0)
+		log_warn("apply: %s", err.msg);
+	finish(a, APPLY_CONFIRMED, NULL);
+}
+
 static void on_confirm(struct apply *a, const struct reply *reply)
 {
 	struct err err;
@@ -244,61 +267,105 @@ static void on_confirm(struct apply *a, const struct reply *reply)
 		fail(a, &err);
 		return;
 	}
-	finish(a, APPLY_CONFIRMED, NULL);
+	promoted(a);
 }
 
-static const struct session_want *find_wanted(const struct apply *a, const char *name)
+static struct gates_want gates_want(const struct apply *a)
 {
-	for (size_t i = 0; i < a->want.n_sessions; i++)
-		if (strcmp(a->want.sessions[i].name, name) == 0)
-			return &a->want.sessions[i];
-	return NULL;
+	return (struct gates_want){a->want.sessions, a->want.n_sessions,
+		a->want.max_withdraw_percent, a->want.confirm_timeout, a->want.held};
 }
 
-static const char *first_still_down(struct apply *a, const struct reply *reply)
+static void not_acceptable(struct apply *a, const struct err *why)
 {
-	struct bird_state state = {0};
-	const char *missing = NULL;
-
-	parse_protocols(reply, &state);
-	for (size_t i = 0; i < a->n_were_up && !missing; i++) {
-		const char *name = a->were_up[i].name;
-		const struct bird_session *now = bird_find_session(&state, name);
-		const struct session_want *want = find_wanted(a, name);
-
-		/* The other side may end a session first that is leaving. */
-		if (want && want->leaving)
-			continue;
-		/* The operator's own count too, as long as BIRD has them. */
-		if (now ? !now->up : want != NULL)
-			missing = name;
-	}
-	arena_free(&state.arena);
-	return missing;
-}
-
-static void on_accept(struct apply *a, const struct reply *reply)
-{
-	const char *down = first_still_down(a, reply);
-
-	if (reply_code(reply) >= 8000) {
-		fail_unexpected(a, "show protocols all", reply);
-	} else if (!down) {
-		ask(a, "configure confirm", on_confirm);
-	} else if (seconds_left(a) > 0) {
+	if (seconds_left(a) > 0) {
 		ask_later(a, "show protocols all", on_accept);
 	} else {
-		err_set(&a->reason, ETIMEDOUT,
-			"session %s was up before and is not up again in time (bird.confirmTimeout is %u s)", down,
-			a->want.confirm_timeout);
+		a->reason = *why;
 		roll_back(a);
 	}
 }
 
+static void all_told(struct apply *a)
+{
+	const struct gates_want want = gates_want(a);
+	struct err why = {0};
+
+	if (!a->on_trial) {
+		check(a);
+	} else if (!gates_accept_told(&a->gates, &want, &why)) {
+		not_acceptable(a, &why);
+	} else {
+		gates_confirmed(&a->gates, &a->seen);
+		ask(a, "configure confirm", on_confirm);
+	}
+}
+
+static void ask_told(struct apply *a);
+
+static void on_told(struct apply *a, const struct reply *reply)
+{
+	struct gate_session *session = &a->gates.before[a->asked / a->want.own->n];
+
+	*(a->on_trial ? &session->own_now : &session->own) += reply_find(reply, BIRD_ROUTE) != NULL;
+	a->asked++;
+	ask_told(a);
+}
+
+/* Of each session and each of our podCIDRs, from number `asked` on: is it told? */
+static void ask_told(struct apply *a)
+{
+	const struct gates_want want = gates_want(a);
+	const size_t n_own = a->want.own->n;
+	char command[OBSERVE_TOLD_MAX];
+
+	for (; a->asked < a->gates.n * n_own; a->asked++) {
+		const struct prefix *prefix = &a->want.own->items[a->asked % n_own];
+		size_t session = a->asked / n_own;
+
+		if (a->asked % n_own == 0)
+			a->gates.before[session].own_now = 0;
+		if (!gates_asks(&a->gates, &want, session, prefix, a->on_trial))
+			continue;
+		observe_told_command(command, prefix, a->gates.before[session].name);
+		ask(a, command, on_told);
+		return;
+	}
+	all_told(a);
+}
+
+static void on_accept(struct apply *a, const struct reply *reply)
+{
+	const struct gates_want want = gates_want(a);
+	struct err why = {0};
+
+	if (reply_code(reply) >= 8000) {
+		fail_unexpected(a, "show protocols all", reply);
+		return;
+	}
+	arena_free(&a->seen.arena);
+	a->seen = (struct bird_state){0};
+	parse_protocols(reply, &a->seen);
+	if (!gates_accept(&a->gates, &want, &a->seen, &why)) {
+		not_acceptable(a, &why);
+		return;
+	}
+	if (gates_wait(&a->gates, &a->seen) && seconds_until(&a->ripe) > 0) {
+		ask_later(a, "show protocols all", on_accept);
+		return;
+	}
+	a->asked = 0;
+	ask_told(a);
+}
+
 static void accept_trial(struct apply *a)
 {
-	a->poll_ms = POLL_MS / 2;
-	ask(a, "show protocols all", on_accept);
+	double left = seconds_left(a);
+
+	a->ripe = in_seconds(left < REFRESH_SECONDS ? left : REFRESH_SECONDS);
+	/* What another export filter takes back is still counted when BIRD says that it is done. */
+	a->poll_ms = POLL_MS;
+	ask_later(a, "show protocols all", on_accept);
 }
 
 /* Some of BIRD's timeout is kept back, so that the undo is ours as a rule. */
@@ -375,10 +442,9 @@ static void on_check(struct apply *a, const struct reply *reply)
 	ask(a, command, on_trial);
 }
 
-/* Which sessions were up, and when, is kept on disk from the trial to the first
- * confirmation: whoever carries a trial on after a crash must judge it by the same
- * measure, and so must the next trial after one that was undone, when the session
- * that was lost may not be back yet.  A line is "<boot-time seconds> <name>". */
+/* What the trial is judged by is kept on disk from its begin to its confirmation:
+ * whoever carries it on after a crash must judge it by the same measure.  And of one
+ * that was undone it stays, see gates.h. */
 static void trial_path(const struct apply *a, char room[512])
 {
 	snprintf(room, 512, "%s/trial", a->want.dir);
@@ -392,44 +458,30 @@ static long boot_seconds(void)
 	return (long)now.tv_sec;
 }
 
-static void add_were_up(struct apply *a, const char *name, long when)
+static int keep_gates(struct apply *a, struct err *err)
 {
-	for (size_t i = 0; i < a->n_were_up; i++)
-		if (strcmp(a->were_up[i].name, name) == 0)
-			return;
-	*ARENA_PUSH(&a->arena, a->were_up, &a->n_were_up) =
-		(struct were_up){arena_strdup(&a->arena, name), when};
-}
-
-static int keep_were_up(struct apply *a, struct err *err)
-{
-	_cleanup_buf_ struct buf names = {0};
+	_cleanup_buf_ struct buf text = {0};
 	char path[512];
 
-	for (size_t i = 0; i < a->n_were_up; i++)
-		buf_printf(&names, "%ld %s\n", a->were_up[i].when, a->were_up[i].name);
+	gates_write(&a->gates, &text);
 	trial_path(a, path);
-	return file_replace(path, buf_text(&names), names.len, 0644, err);
+	if (text.len)
+		return file_replace(path, text.text, text.len, 0644, err);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return err_errno(err, "%s", path);
+	return 0;
 }
 
-static int recall_were_up(struct apply *a, struct err *err)
+static int recall_gates(struct apply *a, struct err *err)
 {
-	_cleanup_buf_ struct buf names = {0};
-	char path[512], *save = NULL;
-	long now = boot_seconds();
+	_cleanup_buf_ struct buf text = {0};
+	char path[512];
 
 	trial_path(a, path);
-	if (file_read(path, 1 << 20, &names, err) < 0)
+	if (file_read(path, 1 << 20, &text, err) < 0)
 		return err->code == ENOENT ? 0 : -1;
-	buf_puts(&names, "");
-	for (char *line = strtok_r(names.text, "\n", &save); line;
-		line = strtok_r(NULL, "\n", &save)) {
-		char *name;
-		long when = strtol(line, &name, 10);
-
-		if (*name == ' ' && when <= now && now - when <= REMEMBER_SECONDS)
-			add_were_up(a, name + 1, when);
-	}
+	buf_puts(&text, "");
+	gates_recall(&a->gates, text.text, boot_seconds());
 	return 0;
 }
 
@@ -437,16 +489,26 @@ static int recall_were_up(struct apply *a, struct err *err)
 
 static void stage(struct apply *a)
 {
-	char path[512], command[CONTROL_MAX_COMMAND];
 	struct err err;
 
 	if (generation_init(a->want.dir, &err) < 0 ||
-		generation_stage(a->want.dir, a->want.rendered, &a->number, &err) < 0 ||
-		keep_were_up(a, &err) < 0) {
+		generation_stage(a->want.dir, a->want.rendered, &a->number, &err) < 0) {
 		fail(a, &err);
 		return;
 	}
 	a->staged = true;
+	ask_told(a);
+}
+
+static void check(struct apply *a)
+{
+	char path[512], command[CONTROL_MAX_COMMAND];
+	struct err err;
+
+	if (keep_gates(a, &err) < 0) {
+		fail(a, &err);
+		return;
+	}
 	generation_path(a->want.dir, a->number, path, sizeof(path));
 	snprintf(command, sizeof(command), "configure check \"%s\"", path);
 	ask(a, command, on_check);
@@ -472,25 +534,104 @@ static void fail_foreign_trial(struct apply *a)
 	fail(a, &err);
 }
 
+static bool is_generated(const char *name)
+{
+	return strcmp(name, "node.conf") == 0 || strcmp(name, "sessions.conf") == 0 ||
+		strcmp(name, "bird.conf") == 0; /* it has the id */
+}
+
+/* Do files differ of which the plan sees a part only: templates and snippets? */
+static bool is_blind(const struct fileset *have, const struct fileset *want)
+{
+	if (have->n != want->n)
+		return true;
+	for (size_t i = 0; i < have->n; i++) {
+		const struct file_text *a = &have->items[i], *b = &want->items[i];
+
+		if (strcmp(a->name, b->name) != 0 ||
+			(!is_generated(a->name) &&
+				(a->len != b->len || memcmp(a->text, b->text, a->len) != 0)))
+			return true;
+	}
+	return false;
+}
+
+/* What the change does to the sessions, as far as that is known. */
+struct touched {
+	const struct plan_row *rows; /* NULL: not known */
+	size_t n;
+	bool blind; /* files differ of which the plan sees a part only */
+};
+
+/* By the plan from what BIRD runs, if it is on disk. */
+static struct touched plan_from_running(struct apply *a, struct arena *arena)
+{
+	struct touched touched = {.blind = true};
+	struct fileset have;
+	struct err ignored;
+	unsigned number;
+
+	if (generation_find(a->want.dir, a->running_id, &number, &ignored) < 0 ||
+		generation_read(a->want.dir, number, arena, &have, &ignored) < 0)
+		return touched;
+	touched.rows = plan_sessions(&have, &a->want.rendered->files, arena, &touched.n);
+	if (!touched.rows) /* no sessions, before and after */
+		touched.rows = arena_alloc(arena, sizeof(*touched.rows));
+	touched.blind = is_blind(&have, &a->want.rendered->files);
+	return touched;
+}
+
+/* Trying again by ourselves would take from them what they need to come back. */
+static bool has_patience(struct apply *a, const struct bird_state *state, struct err *err)
+{
+	const char *lost = a->want.patient ? gates_still_lost(&a->gates, state) : NULL;
+
+	if (!lost)
+		return false;
+	err_set(err, EAGAIN,
+		"rolled back before, and session %s, which that has cost, is not up again yet; "
+		"roostctl apply does not wait for it",
+		lost);
+	return true;
+}
+
 static void on_before(struct apply *a, const struct reply *reply)
 {
+	_cleanup_arena_ struct arena arena = {0};
 	struct bird_state state = {0};
+	struct touched touched;
 	struct err err;
-	bool foreign;
+	int rc;
 
 	if (reply_code(reply) >= 8000) {
 		fail_unexpected(a, "show protocols all", reply);
 		return;
 	}
 	parse_protocols(reply, &state);
-	foreign = state.n_sessions > 0 && !a->running_id[0];
-	for (size_t i = 0; i < state.n_sessions; i++)
-		if (state.sessions[i].up)
-			add_were_up(a, state.sessions[i].name, boot_seconds());
-	arena_free(&state.arena);
-	if (foreign)
+	if (state.n_sessions > 0 && !a->running_id[0]) {
+		arena_free(&state.arena);
 		fail_foreign(a);
-	else if (recall_were_up(a, &err) < 0)
+		return;
+	}
+	/* Just started, it has not all sessions yet, and withholds routes: nothing could be
+	 * judged, and whatever comes would be confirmed.  They go out a moment afterwards. */
+	if ((state.recovering || a->recovering) && seconds_left(a) > 0) {
+		a->recovering = state.recovering;
+		if (!a->recovering)
+			a->poll_ms = POLL_MAX_MS;
+		arena_free(&state.arena);
+		ask_later(a, "show protocols all", on_before);
+		return;
+	}
+	gates_note(&a->gates, &state, boot_seconds());
+	touched = plan_from_running(a, &arena);
+	rc = recall_gates(a, &err);
+	if (rc == 0) {
+		gates_judge(&a->gates, touched.rows, touched.n, touched.blind);
+		rc = has_patience(a, &state, &err) ? -1 : 0;
+	}
+	arena_free(&state.arena);
+	if (rc < 0)
 		fail(a, &err);
 	else
 		stage(a);
@@ -514,7 +655,7 @@ static void already_running(struct apply *a)
 	}
 	/* We were killed between trial and the end of it: carry on from there. */
 	if (generation_stage(a->want.dir, a->want.rendered, &a->number, &err) < 0 ||
-		(a->pending && recall_were_up(a, &err) < 0)) {
+		(a->pending && recall_gates(a, &err) < 0)) {
 		fail(a, &err);
 	} else if (a->pending) {
 		a->staged = a->on_trial = true;
@@ -523,7 +664,7 @@ static void already_running(struct apply *a)
 	} else if (generation_promote(a->want.dir, a->number, a->want.rendered->id, &err) < 0) {
 		fail(a, &err);
 	} else {
-		finish(a, APPLY_CONFIRMED, NULL);
+		promoted(a);
 	}
 }
 
@@ -573,8 +714,14 @@ static void look(struct apply *a)
 
 static void on_greeting(struct apply *a, const struct reply *reply)
 {
-	if (reply_code(reply) != BIRD_WELCOME)
+	struct bird_version version;
+	struct err err;
+
+	sscanf(reply_text(reply), "BIRD %39s", a->bird);
+	if (reply_code(reply) != BIRD_WELCOME || !version_parse(reply_text(reply), &version))
 		fail_unexpected(a, "connecting", reply);
+	else if (!a->want.held && version_check(&version, a->want.sessions, a->want.n_sessions, &err) < 0)
+		finish(a, APPLY_REFUSED, &err);
 	else
 		look(a);
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* apply -- puts a rendered configuration into BIRD as a transaction that BIRD owns.
  *
+ *   version   BIRD's greeting: can it do what is wanted?
  *   look      `configure status`, `eval ROOST_CONFIG`: what runs, is a trial pending?
- *   before    which sessions are up?  Sessions of somebody else's configuration
- *             are not taken down: that is a failure
+ *   before    which sessions are up, with how many routes?  Sessions of somebody
+ *             else's configuration are not taken down: that is a failure.  A
+ *             BIRD in recovery, as after each start, is waited for
  *   stage     the generation goes to disk
  *   check     `configure check`: BIRD reads it and changes nothing
  *   trial     `configure ... timeout N`: BIRD takes it and undoes it after N seconds
- *   accept    wait until the sessions that were up are up again
+ *   accept    wait until all is as good as before, by the rules of bird/gates.h
  *   confirm   `configure confirm`, then bird.conf on disk
  *
  * Anything else: `configure undo`, the generation is kept as rejected/ with the
@@ -29,17 +31,20 @@
 enum apply_outcome {
 	APPLY_UNCHANGED,   /* BIRD runs these very bytes already; nothing was sent */
 	APPLY_CONFIRMED,
-	APPLY_REFUSED,     /* BIRD refused it: nothing changed */
+	APPLY_REFUSED,     /* BIRD refused it, or is too old: nothing changed */
 	APPLY_ROLLED_BACK, /* it ran, was not acceptable, and was undone */
 	APPLY_FAILED,      /* BIRD or the disk failed us; worth trying again */
 };
 
 const char *apply_outcome_name(enum apply_outcome outcome); /* "confirmed" */
 
+#define APPLY_BIRD_MAX 40
+
 struct apply_result {
 	enum apply_outcome outcome;
 	unsigned generation; /* confirmed or unchanged: its number */
 	struct err err;      /* why not, otherwise */
+	char bird[APPLY_BIRD_MAX]; /* the version of the BIRD that was asked, "": none was */
 };
 
 struct apply_want {
@@ -49,6 +54,10 @@ struct apply_want {
 	const struct rendered *rendered;
 	const struct session_want *sessions; /* those in `rendered` */
 	size_t n_sessions;
+	const struct prefixes *own;    /* podCIDRs of this node */
+	bool held; /* a generation that BIRD had before: `sessions` and `own` are the file's */
+	unsigned max_withdraw_percent; /* of the routes learned; 100: no matter how many */
+	bool patient; /* do not try while what an earlier trial has cost is still down */
 };
 
 typedef void apply_fn(const struct apply_result *result, void *arg);

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "bird/secrets.h"
+#include "bird/spread.h"
 
 /* BIRD, and people, read them ... */
 #define DIR_MODE 0755
@@ -172,20 +173,35 @@ int generation_confirmed(const char *dir, struct generation *out, struct err *er
 	return 0;
 }
 
+static bool is_step(const char *dir, long number)
+{
+	_cleanup_buf_ struct buf text = {0};
+	char path[PATH_MAX];
+	struct err ignored;
+
+	generation_path(dir, (unsigned)number, path, sizeof(path));
+	return file_read(path, 1 << 20, &text, &ignored) == 0 && spread_is_step(buf_text(&text));
+}
+
 /* Removes what is neither confirmed nor among the newest; `confirmed` is kept
  * whatever its age. */
 static void remove_old(const char *dir, struct dirent **entries, int n, unsigned confirmed)
 {
-	for (int i = 0; i < n; i++) {
-		long number = name_number(entries[i]->d_name);
-		bool partial = strstr(entries[i]->d_name, ".tmp") != NULL;
-		bool newer = number > (long)confirmed;
+	int kept = 0;
+
+	while (n-- > 0) {
+		long number = name_number(entries[n]->d_name);
+		bool partial = strstr(entries[n]->d_name, ".tmp") != NULL;
 		char path[PATH_MAX];
 		struct err ignored;
 
-		if (!partial && (number == (long)confirmed || (!newer && n - i <= GENERATIONS_KEPT)))
+		if (!partial && (number == (long)confirmed ||
+				(number < (long)confirmed && kept < GENERATIONS_KEPT &&
+					!is_step(dir, number)))) {
+			kept++;
 			continue;
-		if (path_in(path, dir, entries[i]->d_name, &ignored) == 0)
+		}
+		if (path_in(path, dir, entries[n]->d_name, &ignored) == 0)
 			file_remove_tree(path, &ignored);
 	}
 }
@@ -243,6 +259,46 @@ int generation_reject(const char *dir, unsigned number, const char *reason, stru
 		return err_errno(err, "%s", to);
 	buf_printf(&text, "generation %u: %s\n", number, reason);
 	return file_create(path, text.text, text.len, FILE_MODE, err);
+}
+
+/* What render.c's seal() wrote: bird.conf ends with it. */
+int generation_id(const char *dir, unsigned number, char id[CONFIG_ID_LEN + 1], struct err *err)
+{
+	static const char seal[] = "\ndefine ROOST_CONFIG = \"";
+	_cleanup_buf_ struct buf text = {0};
+	char path[PATH_MAX];
+	const char *at;
+
+	generation_path(dir, number, path, sizeof(path));
+	if (file_read(path, 1 << 20, &text, err) < 0)
+		return -1;
+	at = strstr(buf_text(&text), seal);
+	if (!at || sscanf(at + strlen(seal), "%16[0-9a-f]", id) != 1 ||
+		strlen(id) != CONFIG_ID_LEN)
+		return err_set(err, EINVAL, "%s: not written by roostd", path);
+	return 0;
+}
+
+int generation_find(const char *dir, const char *id, unsigned *number, struct err *err)
+{
+	char have[CONFIG_ID_LEN + 1];
+	struct dirent **entries;
+	struct err ignored;
+	bool found = false;
+	int n = scandir(dir, &entries, is_generation, by_number);
+
+	if (n < 0)
+		return err_errno(err, "%s", dir);
+	while (n-- > 0) {
+		if (!found && !strstr(entries[n]->d_name, ".tmp") && *id) {
+			*number = (unsigned)name_number(entries[n]->d_name);
+			found = generation_id(dir, *number, have, &ignored) == 0 &&
+				strcmp(have, id) == 0;
+		}
+		free(entries[n]);
+	}
+	free(entries);
+	return found ? 0 : err_set(err, ENOENT, "%s: no generation with the id %s", dir, id);
 }
 
 int generation_read(const char *dir, unsigned number, struct arena *arena, struct fileset *files,

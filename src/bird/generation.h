@@ -32,9 +32,10 @@ int generation_lock(const char *dir, int *fd, struct err *err);
 /* The confirmed one, as bird.conf names it. */
 int generation_confirmed(const char *dir, struct generation *generation, struct err *err);
 
-/* Writes a new generation and fsyncs it.  Others that were never confirmed are
- * removed, and so are the oldest but GENERATIONS_KEPT. */
-#define GENERATIONS_KEPT 5
+/* Writes a new generation and fsyncs it.  Others that were never confirmed are removed,
+ * and so are the oldest but GENERATIONS_KEPT, and steps (bird/spread.h) that were left
+ * behind. */
+#define GENERATIONS_KEPT 10
 int generation_stage(const char *dir, const struct rendered *rendered, unsigned *number,
 	struct err *err);
 
@@ -43,6 +44,12 @@ int generation_promote(const char *dir, unsigned number, const char *id, struct 
 
 /* Moves it to rejected/ and writes `reason` beside its files. */
 int generation_reject(const char *dir, unsigned number, const char *reason, struct err *err);
+
+/* The id of one on disk; ENOENT when there is none of that number. */
+int generation_id(const char *dir, unsigned number, char id[CONFIG_ID_LEN + 1], struct err *err);
+
+/* The newest one on disk with this id (CONFIG_ID_LEN digits). */
+int generation_find(const char *dir, const char *id, unsigned *number, struct err *err);
 
 /* Reads a generation's files back. */
 int generation_read(const char *dir, unsigned number, struct arena *arena, struct fileset *files,

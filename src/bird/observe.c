@@ -8,6 +8,7 @@
 
 #include "bird/control.h"
 
+#define MAX_TOLD 100 /* questions of one look who is told of our podCIDRs */
 #define ANSWER_SECONDS 10
 
 /* ---------------------------------------------------------------- parsing */
@@ -70,6 +71,15 @@ void parse_config_id(const struct reply *reply, char id[CONFIG_ID_LEN + 1])
 		memcpy(id, text, CONFIG_ID_LEN + 1);
 }
 
+/* "kernel4    Kernel     master4    up     2026-..." */
+static bool is_kernel_up(const char *line)
+{
+	int end = 0;
+
+	sscanf(line, "%*s Kernel %*s up %n", &end);
+	return end > 0;
+}
+
 /* A row "node2:v4   BGP   ---   up   2026-...   Established": NULL unless BGP. */
 static struct bird_session *parse_row(const char *line, struct bird_state *state)
 {
@@ -110,11 +120,13 @@ static void parse_detail(const char *line, struct bird_session *session, struct 
 		if (strstr(value, "[HIT]"))
 			session->limit_reached = (unsigned)strtoul(value, NULL, 10);
 	} else if ((value = value_of(line, "Import updates"))) {
-		unsigned refused;
+		unsigned updates, refused;
 
 		/* received, rejected as invalid, filtered, ... */
-		if (sscanf(value, "%*u %*u %u", &refused) == 1)
-			session->refused += refused; /* of all channels */
+		if (sscanf(value, "%u %*u %u", &updates, &refused) == 2) {
+			session->updates += updates; /* of all channels */
+			session->refused += refused;
+		}
 	} else if ((value = value_of(line, "Routes"))) {
 		unsigned n;
 		int used;
@@ -139,23 +151,78 @@ static int by_name(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
+/* BIRD 2 takes no more once the limit was reached, even below it.  BIRD 3 does, and goes
+ * on saying [HIT]. */
+static bool hit_is_over(const struct bird_state *state, const struct bird_session *session)
+{
+	return state->version && atoi(state->version) >= 3 &&
+		session->imported < session->limit_reached;
+}
+
+static struct bird_session *find_parent(const struct bird_state *state, const char *child)
+{
+	size_t len = strcspn(child, (const char[]){RENDER_DYNAMIC, '\0'});
+
+	for (size_t i = 0; child[len] && i < state->n_sessions; i++)
+		if (strncmp(state->sessions[i].name, child, len) == 0 && !state->sessions[i].name[len])
+			return &state->sessions[i];
+	return NULL;
+}
+
+/* "tor-a:peer" only listens: what it is about is its child, the last that came, or the
+ * one that is up. */
+static void fold_dynamic(struct bird_state *state)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < state->n_sessions; i++) {
+		struct bird_session *child = &state->sessions[i];
+		struct bird_session *parent = find_parent(state, child->name);
+		const char *name;
+
+		if (!parent) {
+			state->sessions[kept++] = *child;
+		} else if (!parent->up) {
+			name = parent->name;
+			*parent = *child;
+			parent->name = name;
+			parent->dynamic = true;
+		}
+	}
+	state->n_sessions = kept;
+}
+
 void parse_protocols(const struct reply *reply, struct bird_state *state)
 {
 	struct bird_session *session = NULL;
+	bool kernel = false;
 
 	for (size_t i = 0; i < reply->n_lines; i++) {
 		const struct reply_line *line = &reply->lines[i];
+		const char *value;
 
-		if (line->code == BIRD_PROTOCOL)
+		/* Each channel says so, as long as BIRD recovers. */
+		if (line->code == BIRD_PROTOCOL_DETAIL && value_of(line->text, "GR recovery"))
+			state->recovering = true;
+		if (line->code == BIRD_PROTOCOL) {
+			kernel = is_kernel_up(line->text);
 			session = parse_row(line->text, state);
-		else if (line->code == BIRD_PROTOCOL_DETAIL && session)
+		} else if (line->code == BIRD_PROTOCOL_DETAIL && session) {
 			parse_detail(line->text, session, &state->arena);
+		} else if (kernel && (value = value_of(line->text, "Export state"))) {
+			state->starting |= strncmp(value, "DOWN", 4) == 0;
+		}
 	}
-	for (size_t i = 0; i < state->n_sessions; i++)
-		if (state->sessions[i].up)
-			state->sessions[i].info = ""; /* the last error is history */
+	for (size_t i = 0; i < state->n_sessions; i++) {
+		session = &state->sessions[i];
+		if (session->up)
+			session->info = ""; /* the last error is history */
+		if (hit_is_over(state, session))
+			session->limit_reached = 0;
+	}
 	if (state->n_sessions)
 		qsort(state->sessions, state->n_sessions, sizeof(*state->sessions), by_name);
+	fold_dynamic(state);
 }
 
 static enum bird_dest parse_dest(const char *word)
@@ -190,7 +257,8 @@ static struct bird_route *parse_route(const char *text, struct prefix *net,
 	route = ARENA_PUSH(arena, list->items, &list->n);
 	route->prefix = *net;
 	route->dest = parse_dest(word);
-	route->protocol = arena_strndup(arena, bracket + 1, strcspn(bracket + 1, " ]"));
+	route->protocol = arena_strndup(arena, bracket + 1,
+		strcspn(bracket + 1, (const char[]){' ', ']', RENDER_DYNAMIC, '\0'}));
 	route->best = strstr(bracket, "] * ") != NULL;
 	return route;
 }
@@ -280,6 +348,37 @@ const struct bird_session *bird_find_session(const struct bird_state *state, con
 	return bsearch(&key, state->sessions, state->n_sessions, sizeof(key), by_name);
 }
 
+void observe_told_command(
+	char room[OBSERVE_TOLD_MAX], const struct prefix *prefix, const char *session)
+{
+	char text[PREFIX_TEXT_MAX];
+
+	snprintf(room, OBSERVE_TOLD_MAX, "show route %s export '%s'", prefix_format(prefix, text),
+		session);
+}
+
+bool bird_is_told(const struct bird_state *state, const struct bird_session *session,
+	const struct prefix *prefix)
+{
+	if (!session->told)
+		return session->exported > 0;
+	for (size_t i = 0; i < state->own.n; i++)
+		if (prefix_cmp(&state->own.items[i], prefix) == 0)
+			return session->told[i];
+	return false;
+}
+
+time_t bird_time(const char *text)
+{
+	struct tm tm = {0};
+	long offset;
+
+	if (!strptime(text, "%Y-%m-%dT%H:%M:%S%z", &tm))
+		return 0;
+	offset = tm.tm_gmtoff; /* timegm() makes it 0 */
+	return timegm(&tm) - offset;
+}
+
 void bird_state_free(struct bird_state *state)
 {
 	if (!state)
@@ -293,10 +392,11 @@ void bird_state_free(struct bird_state *state)
 struct observation {
 	struct control *control;
 	struct bird_state *state;
-	struct prefixes pod_cidrs;
+	struct prefixes cidrs; /* whose routes are asked for: the cluster's and the Services' */
 	size_t next_cidr;
-	uint32_t mark_as;
-	bool ask_marked; /* the second round, for the mark */
+	const char *mark; /* NULL: none */
+	bool ask_marked;  /* the second round, for the mark */
+	size_t asked;     /* so many questions of ask_told() */
 	observe_fn *done;
 	void *arg;
 };
@@ -344,7 +444,8 @@ static void on_routes(const struct reply *reply, const struct err *err, void *ar
 
 	if (failed(o, reply, err))
 		return;
-	if (is_refused(o, reply))
+	/* BIRD 3 does not know the name of a table that nothing uses, as in generation 0. */
+	if (reply_code(reply) != BIRD_NOT_UNDERSTOOD && is_refused(o, reply))
 		return;
 	if (o->ask_marked)
 		parse_marked(reply, o->state);
@@ -353,24 +454,100 @@ static void on_routes(const struct reply *reply, const struct err *err, void *ar
 	ask_routes(o);
 }
 
+static void find_own(struct bird_state *state)
+{
+	for (size_t i = 0; i < state->n_routes; i++)
+		if (strcmp(state->routes[i].protocol, "pods4") == 0 ||
+			strcmp(state->routes[i].protocol, "pods6") == 0)
+			*ARENA_PUSH(&state->arena, state->own.items, &state->own.n) =
+				state->routes[i].prefix;
+}
+
+/* Is it told of more than our podCIDRs of its family?  BIRD has no word for the name of one
+ * that it made itself. */
+static bool is_mixed(const struct bird_state *state, const struct bird_session *session)
+{
+	enum family family = strchr(session->neighbor, ':') ? IPV6 : IPV4;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < state->own.n; i++)
+		n += family_of(&state->own.items[i].addr) == family;
+	return session->up && !session->dynamic && session->exported > n;
+}
+
+/* Of a reflector with many clients the count has to do: a look is to be short. */
+static bool is_long(const struct bird_state *state)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < state->n_sessions; i++)
+		n += is_mixed(state, &state->sessions[i]) ? state->own.n : 0;
+	return n > MAX_TOLD;
+}
+
+static void ask_told(struct observation *o);
+
+static void on_told(const struct reply *reply, const struct err *err, void *arg)
+{
+	struct observation *o = arg;
+	struct bird_state *state = o->state;
+
+	if (failed(o, reply, err) || (reply_code(reply) != BIRD_NO_NETWORK &&
+					     reply_code(reply) != BIRD_NOT_UNDERSTOOD &&
+					     is_refused(o, reply)))
+		return;
+	state->sessions[o->asked / state->own.n].told[o->asked % state->own.n] =
+		reply_find(reply, BIRD_ROUTE) != NULL;
+	o->asked++;
+	ask_told(o);
+}
+
+/* Of each session and each of our podCIDRs, from number `asked` on. */
+static void ask_told(struct observation *o)
+{
+	struct bird_state *state = o->state;
+	const size_t n = state->own.n;
+	char command[OBSERVE_TOLD_MAX];
+
+	for (; o->asked < state->n_sessions * n; o->asked++) {
+		struct bird_session *session = &state->sessions[o->asked / n];
+
+		if (!is_mixed(state, session))
+			continue;
+		if (!session->told)
+			session->told = arena_alloc(&state->arena, n * sizeof(*session->told));
+		observe_told_command(command, &state->own.items[o->asked % n], session->name);
+		control_send(o->control, command, ANSWER_SECONDS, on_told, o);
+		return;
+	}
+	finish(o);
+}
+
 /* Only what lies in the cluster: a router may send us a whole Internet. */
 static void ask_routes(struct observation *o)
 {
-	char text[PREFIX_TEXT_MAX], mark[80] = "", command[240];
+	char text[PREFIX_TEXT_MAX], mark[OBSERVE_MARK_MAX + 8] = "", command[320];
 	const struct prefix *cidr;
 
-	if (o->next_cidr == o->pod_cidrs.n && o->mark_as && !o->ask_marked) {
+	if (o->next_cidr == o->cidrs.n && o->mark && !o->ask_marked) {
 		o->ask_marked = true;
 		o->next_cidr = 0;
 	}
-	if (o->next_cidr == o->pod_cidrs.n) {
+	if (o->next_cidr == o->cidrs.n && o->mark) {
 		finish(o);
 		return;
 	}
-	cidr = &o->pod_cidrs.items[o->next_cidr++];
+	if (o->next_cidr == o->cidrs.n) {
+		find_own(o->state);
+		if (is_long(o->state))
+			finish(o);
+		else
+			ask_told(o);
+		return;
+	}
+	cidr = &o->cidrs.items[o->next_cidr++];
 	if (o->ask_marked)
-		snprintf(mark, sizeof(mark),
-			" && source = RTS_BGP && " RENDER_MARK " ~ bgp_large_community", o->mark_as);
+		snprintf(mark, sizeof(mark), " && %s", o->mark);
 	snprintf(command, sizeof(command), "show route table master%c where net ~ [ %s+ ]%s",
 		family_of(&cidr->addr) == IPV4 ? '4' : '6', prefix_format(cidr, text), mark);
 	control_send(o->control, command, ANSWER_SECONDS, on_routes, o);
@@ -437,8 +614,14 @@ static void on_greeting(const struct reply *reply, const struct err *err, void *
 	control_send(o->control, "show status", ANSWER_SECONDS, on_status, o);
 }
 
+static void add_cidrs(struct observation *o, const struct prefixes *cidrs)
+{
+	for (size_t i = 0; i < cidrs->n; i++)
+		*ARENA_PUSH(&o->state->arena, o->cidrs.items, &o->cidrs.n) = cidrs->items[i];
+}
+
 struct observation *observe_start(struct event_base *base, const struct cluster *cluster,
-	uint32_t mark_as, observe_fn *done, void *arg)
+	const char *mark, observe_fn *done, void *arg)
 {
 	struct observation *o = xmalloc(sizeof(*o));
 
@@ -447,11 +630,9 @@ struct observation *observe_start(struct event_base *base, const struct cluster 
 	memset(o->state, 0, sizeof(*o->state));
 	o->state->version = o->state->started = "";
 	/* The cluster may be replaced while we wait. */
-	o->pod_cidrs.n = cluster->pod_cidrs.n;
-	o->pod_cidrs.items = arena_alloc(&o->state->arena, o->pod_cidrs.n * sizeof(struct prefix));
-	memcpy(o->pod_cidrs.items, cluster->pod_cidrs.items,
-		o->pod_cidrs.n * sizeof(struct prefix));
-	o->mark_as = mark_as;
+	add_cidrs(o, &cluster->pod_cidrs);
+	add_cidrs(o, &cluster->service_cidrs);
+	o->mark = mark ? arena_strdup(&o->state->arena, mark) : NULL;
 	o->done = done;
 	o->arg = arg;
 	o->control = control_open(base, cluster->bird.socket, ANSWER_SECONDS, on_greeting, o);

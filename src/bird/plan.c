@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/hash.h"
 
 /* A session's options, or a template's: its lines without blanks and comments. */
@@ -18,8 +19,8 @@ struct block {
 };
 
 struct config {
-	struct block *sessions, *templates;
-	size_t n_sessions, n_templates;
+	struct block *sessions, *templates, *kernels;
+	size_t n_sessions, n_templates, n_kernels;
 	struct block defines; /* the whole lines "define X = ...", and the router id */
 	uint64_t filters;     /* hash of all named filters and functions */
 };
@@ -118,7 +119,7 @@ static bool parse_head(struct arena *arena, const char *line, const char *kind,
 }
 
 /* Where a line belongs that begins at the top level. */
-enum top { TOP_OTHER, TOP_SESSION, TOP_TEMPLATE, TOP_FILTER, TOP_DEFINE };
+enum top { TOP_OTHER, TOP_SESSION, TOP_TEMPLATE, TOP_KERNEL, TOP_FILTER, TOP_DEFINE };
 
 static enum top top_of(struct arena *arena, const char *line, struct block *head)
 {
@@ -126,6 +127,8 @@ static enum top top_of(struct arena *arena, const char *line, struct block *head
 		return TOP_SESSION;
 	if (parse_head(arena, line, "template bgp", head))
 		return TOP_TEMPLATE;
+	if (parse_head(arena, line, "protocol kernel", head))
+		return TOP_KERNEL;
 	if (strncmp(line, "filter ", 7) == 0 || strncmp(line, "function ", 9) == 0)
 		return TOP_FILTER;
 	if ((strncmp(line, "define ", 7) == 0 && strncmp(line, "define ROOST_CONFIG ", 20) != 0) ||
@@ -155,6 +158,8 @@ static void open_block(struct reader *in, const char *line)
 		in->open = ARENA_PUSH(in->arena, config->sessions, &config->n_sessions);
 	else if (in->top == TOP_TEMPLATE)
 		in->open = ARENA_PUSH(in->arena, config->templates, &config->n_templates);
+	else if (in->top == TOP_KERNEL)
+		in->open = ARENA_PUSH(in->arena, config->kernels, &config->n_kernels);
 	else if (in->top == TOP_DEFINE)
 		*ARENA_PUSH(in->arena, config->defines.lines, &config->defines.n_lines) = line;
 	if (in->open) {
@@ -261,6 +266,7 @@ static enum plan_action action_of(const char *line, const struct block *other, b
 		/* Inside of a filter. */
 		{"if ", PLAN_REFRESH, PLAN_REFRESH},
 		{"bgp_", PLAN_REFRESH, PLAN_REFRESH},
+		{"krt_", PLAN_REFRESH, PLAN_REFRESH},
 		{"accept;", PLAN_REFRESH, PLAN_REFRESH},
 		{"reject;", PLAN_REFRESH, PLAN_REFRESH},
 	};
@@ -317,16 +323,19 @@ static const struct block *find_template(const struct config *config, const char
 	return NULL;
 }
 
-/* Does a filter line of the block use the constant? */
-static bool mentions(const struct block *block, const char *constant)
+/* Does a filter line of the block use the constant, other than to export? */
+static bool mentions(const struct block *block, const char *constant, bool *import)
 {
 	size_t len = strlen(constant);
+	bool found = false;
 
 	for (size_t i = 0; block && i < block->n_lines; i++)
 		for (const char *at = block->lines[i]; (at = strstr(at, constant)); at += len)
-			if (!isalnum((unsigned char)at[len]) && at[len] != '_')
-				return true;
-	return false;
+			if (!isalnum((unsigned char)at[len]) && at[len] != '_') {
+				found = true;
+				*import |= !starts(block->lines[i], "export ");
+			}
+	return found;
 }
 
 static void compare_defines(struct plan_row *row, const struct config *a, const struct config *b,
@@ -336,16 +345,35 @@ static void compare_defines(struct plan_row *row, const struct config *a, const 
 
 	for (size_t i = 0; i < a->defines.n_lines; i++) {
 		const char *line = a->defines.lines[i];
+		bool by_session, by_template;
 		char constant[65];
 
 		if (has_line(&b->defines, line))
 			continue;
 		if (strncmp(line, "router id ", 10) == 0)
 			note(row, PLAN_RESTART, line);
-		else if (sscanf(line, "define %64[A-Za-z0-9_]", constant) == 1 &&
-			(mentions(session, constant) || mentions(template, constant)))
+		if (sscanf(line, "define %64[A-Za-z0-9_]", constant) != 1)
+			continue;
+		by_session = mentions(session, constant, &row->import_again);
+		by_template = mentions(template, constant, &row->import_again);
+		if (by_session || by_template)
 			note(row, PLAN_REFRESH, line);
 	}
+}
+
+/* Is there a line of the import, or one that cannot be told from it, that the other
+ * has not? */
+static bool has_other_import(const struct block *block, const struct block *other)
+{
+	for (size_t i = 0; block && i < block->n_lines; i++) {
+		const char *line = block->lines[i];
+
+		if (!has_line(other, line) && !starts(line, "export ") &&
+			(starts(line, "add paths ") ||
+				action_of(line, other, false) == PLAN_REFRESH))
+			return true;
+	}
+	return false;
 }
 
 static void compare(struct plan_row *row, const struct config *have, const struct block *old,
@@ -353,11 +381,18 @@ static void compare(struct plan_row *row, const struct config *have, const struc
 {
 	const struct block *old_template = find_template(have, old->template);
 	const struct block *new_template = find_template(want, new->template);
+	struct plan_row shared = {.why = ""};
 
 	compare_blocks(row, old, new);
-	compare_blocks(row, old_template, new_template);
-	compare_defines(row, want, have, new);
-	compare_defines(row, have, want, new);
+	row->takes_other = has_other_import(old, new) || has_other_import(new, old);
+	compare_blocks(&shared, old_template, new_template);
+	compare_defines(&shared, want, have, new);
+	compare_defines(&shared, have, want, new);
+	row->shared = shared.action;
+	row->import_again = row->takes_other || shared.import_again ||
+		have->filters != want->filters || has_other_import(old_template, new_template) ||
+		has_other_import(new_template, old_template);
+	note(row, shared.action, shared.why);
 	/* BIRD reloads the channels that use them; we do not look which. */
 	if (have->filters != want->filters && row->action == PLAN_KEEP)
 		note(row, PLAN_REFRESH, "a filter or function differs");
@@ -379,6 +414,7 @@ struct plan_row *plan_sessions(const struct fileset *have_files, const struct fi
 		int order = !old ? 1 : !new ? -1 : strcmp(old->name, new->name);
 		struct plan_row *row = ARENA_PUSH(arena, rows, n);
 
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): one of the two is there */
 		row->session = order <= 0 ? old->name : new->name;
 		row->why = "";
 		if (order < 0)
@@ -391,4 +427,106 @@ struct plan_row *plan_sessions(const struct fileset *have_files, const struct fi
 		j += order >= 0;
 	}
 	return rows;
+}
+
+/* ---------------------------------------------------------------- kernel protocols */
+
+/* The first line of `a` that `b` has not and that is a restart; NULL: none. */
+static const char *kernel_restarts(const struct block *a, const struct block *b)
+{
+	static const char several[] = "merge paths on";
+
+	for (size_t i = 0; i < a->n_lines; i++) {
+		const char *line = a->lines[i];
+
+		if (!has_line(b, line) && !starts(line, "persist") &&
+			!starts(line, "graceful restart") &&
+			!(starts(line, several) && has_start(b, several)) &&
+			action_of(line, b, false) == PLAN_RESTART)
+			return line;
+	}
+	return NULL;
+}
+
+static const char *kernel_warning(
+	const struct block *old, const struct block *new, struct arena *arena)
+{
+	const char *why = new ? kernel_restarts(new, old) : "it is removed";
+
+	if (!why)
+		why = kernel_restarts(old, new);
+	if (!why)
+		return NULL;
+	return arena_printf(arena, "protocol %s restarts (%s): %s", old->name, why,
+		starts(why, "metric ")
+			? "routes with the old metric stay in the kernel until somebody deletes them"
+		: has_line(old, "persist;")
+			? "its routes stay in the kernel meanwhile"
+			: "all its routes leave the kernel, and pods their network, for a moment");
+}
+
+const char **plan_kernel_warnings(const struct fileset *have_files, const struct fileset *want_files,
+	struct arena *arena, size_t *n)
+{
+	struct config have, want;
+	const char **list = NULL;
+
+	*n = 0;
+	read_config(&have, have_files, arena);
+	read_config(&want, want_files, arena);
+	for (size_t i = 0; i < have.n_kernels; i++) {
+		const struct block *old = &have.kernels[i], *new = NULL;
+		const char *warning;
+
+		for (size_t j = 0; j < want.n_kernels; j++)
+			if (strcmp(want.kernels[j].name, old->name) == 0)
+				new = &want.kernels[j];
+		warning = kernel_warning(old, new, arena);
+		if (warning)
+			*ARENA_PUSH(arena, list, n) = warning;
+	}
+	return list;
+}
+
+/* ---------------------------------------------------------------- in a line */
+
+static void add_rows(struct buf *text, const struct plan_row *rows, size_t n,
+	enum plan_action action)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].action == action && ++count <= 3)
+			buf_printf(text, "%s%s %s", count > 1 ? "," : text->len ? "; " : "",
+				count > 1 ? "" : plan_action_name(action), rows[i].session);
+	if (count > 3)
+		buf_printf(text, ", %zu more", count - 3);
+}
+
+static void add_files(struct buf *text, const struct fileset *a, const struct fileset *b, bool both)
+{
+	for (size_t i = 0; i < a->n; i++) {
+		const struct file_text *file = &a->items[i], *other = fileset_find(b, file->name);
+
+		if (strcmp(file->name, "bird.conf") == 0) /* it has the id */
+			continue;
+		if (!other || (both && (file->len != other->len ||
+					memcmp(file->text, other->text, file->len) != 0)))
+			buf_printf(text, "%s%s", text->len ? ", " : "", file->name);
+	}
+}
+
+void plan_summary(const struct plan_row *rows, size_t n, const struct fileset *have,
+	const struct fileset *want, char *room, size_t size)
+{
+	static const enum plan_action order[] = {PLAN_RESTART, PLAN_REMOVE, PLAN_ADD, PLAN_REFRESH};
+	_cleanup_buf_ struct buf text = {0};
+
+	for (size_t i = 0; i < ARRAY_LEN(order); i++)
+		add_rows(&text, rows, n, order[i]);
+	if (!text.len) {
+		add_files(&text, want, have, true);
+		add_files(&text, have, want, false);
+	}
+	snprintf(room, size, "%s", buf_text(&text));
 }

@@ -19,10 +19,23 @@ struct plan_row {
 	const char *session;
 	enum plan_action action;
 	const char *why; /* the line that decides; "" when none differs */
+	enum plan_action shared; /* what templates and constants do to all that use them */
+	bool takes_other; /* another import in its own block: other routes may come */
+	bool import_again; /* refreshed: the neighbour is asked to say its routes again */
 };
 
 /* Rows by session name, in `arena`. */
 struct plan_row *plan_sessions(const struct fileset *have, const struct fileset *want,
 	struct arena *arena, size_t *n);
+
+/* A line for each kernel protocol that BIRD restarts or drops, with what becomes of the
+ * routes that it put into the kernel. */
+const char **plan_kernel_warnings(const struct fileset *have, const struct fileset *want,
+	struct arena *arena, size_t *n);
+
+/* In one line: "RESTART tor:peer; add node3:v4, node4:v4, 7 more"; without any of these
+ * the names of the files that differ. */
+void plan_summary(const struct plan_row *rows, size_t n, const struct fileset *have,
+	const struct fileset *want, char *room, size_t size);
 
 #endif

@@ -77,3 +77,13 @@ int client_request(const struct ctl *ctl, const char *method, const char *path, 
 		return err_set(err, EPROTO, "roostd's answer to %s is no JSON: %s", path, why.text);
 	return 0;
 }
+
+int client_fetch(const struct ctl *ctl, const char *method, const char *path, json_t **json)
+{
+	struct err err;
+
+	if (client_request(ctl, method, path, json, &err) == 0)
+		return 0;
+	fprintf(stderr, "roostctl: %s\n", err.msg);
+	return err.code == EPROTO ? 1 : 2;
+}

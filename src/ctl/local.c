@@ -8,13 +8,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/drain.h"
 #include "base/file.h"
 #include "bird/generation.h"
 #include "bird/plan.h"
 #include "bird/secrets.h"
+#include "bird/version.h"
 #include "cni/lease.h"
 #include "ctl/ctl.h"
 #include "kernel/masquerade.h"
+#include "kube/kube.h"
 #include "model/decode.h"
 #include "source/file.h"
 
@@ -33,14 +36,27 @@ static int complain(const struct err *err)
 
 /* ---------------------------------------------------------------- check */
 
-static int load_cluster(const char *path, struct arena *arena, struct cluster **cluster,
-	struct err *err)
+/* `find` is for files that say `kubernetes`; NULL: they are looked at without Nodes. */
+static int load_cluster(const struct ctl *ctl, node_finder_fn *find, struct arena *arena,
+	struct cluster **cluster, struct err *err)
 {
 	_cleanup_buf_ struct buf yaml = {0};
+	const char *nodes = ctl->nodes;
 
-	if (file_read(path, DECODE_MAX_BYTES, &yaml, err) < 0)
+	if (file_read_input(ctl->file, DECODE_MAX_BYTES, &yaml, err) < 0)
 		return -1;
-	return decode_cluster(path, buf_text(&yaml), yaml.len, arena, cluster, err);
+	return decode_cluster_with(strcmp(ctl->file, "-") == 0 ? "standard input" : ctl->file,
+		buf_text(&yaml), yaml.len, find, &nodes, arena, cluster, err);
+}
+
+int local_load(const struct ctl *ctl, struct arena *arena, struct cluster **cluster,
+	struct err *nodes_error, struct err *err)
+{
+	if (load_cluster(ctl, kube_find_nodes_in_file, arena, cluster, nodes_error) == 0)
+		return 0;
+	if (load_cluster(ctl, NULL, arena, cluster, err) < 0)
+		return -1;
+	return 0;
 }
 
 static void print_check(const struct ctl *ctl, const struct cluster *cluster, const struct err *err)
@@ -53,9 +69,13 @@ static void print_check(const struct ctl *ctl, const struct cluster *cluster, co
 			fprintf(stderr, "roostctl: warning: %s\n", cluster->warnings[i]);
 	}
 	if (!ctl->json) {
-		if (cluster)
-			printf("%s: ok, cluster %s: %zu nodes, %zu peers\n", ctl->file,
-				cluster->name, cluster->n_nodes, cluster->n_peers);
+		if (cluster && cluster->kubernetes.used)
+			printf("%s: ok, cluster %s: nodes from Kubernetes, %zu peer%s\n", ctl->file,
+				cluster->name, cluster->n_peers, cluster->n_peers == 1 ? "" : "s");
+		else if (cluster)
+			printf("%s: ok, cluster %s: %zu node%s, %zu peer%s\n", ctl->file,
+				cluster->name, cluster->n_nodes, cluster->n_nodes == 1 ? "" : "s",
+				cluster->n_peers, cluster->n_peers == 1 ? "" : "s");
 		json_decref(warnings);
 		return;
 	}
@@ -72,8 +92,10 @@ int ctl_check(const struct ctl *ctl)
 	_cleanup_arena_ struct arena arena = {0};
 	struct cluster *cluster = NULL;
 	struct err err;
-	int rc = load_cluster(ctl->file, &arena, &cluster, &err);
+	int rc = load_cluster(ctl, NULL, &arena, &cluster, &err);
 
+	if (rc == 0)
+		source_warn_of_open_files(ctl->file, cluster, NULL, &arena);
 	print_check(ctl, rc == 0 ? cluster : NULL, &err);
 	return rc == 0 ? 0 : ctl->json ? 1 : complain(&err);
 }
@@ -94,9 +116,23 @@ static void stand_in_for_passwords(struct cluster *cluster)
 		stand_in(&cluster->peers[i].session);
 }
 
-/* *rendered is BIRD's, with the passwords if they are wanted; *masquerade (NULL: not
- * wanted) the kernel's. */
-static int render_file(const struct ctl *ctl, struct arena *arena, bool passwords,
+/* roostd would refuse it before BIRD sees it. */
+static int check_version(const char *bird, const struct cluster *cluster, const struct node *self,
+	struct arena *arena, struct err *err)
+{
+	struct bird_version version;
+	struct session_want *sessions;
+	char greeting[80];
+	size_t n;
+
+	snprintf(greeting, sizeof(greeting), "BIRD %s", bird);
+	if (!version_parse(greeting, &version))
+		return 0;
+	sessions = render_sessions(cluster, self, arena, &n);
+	return version_check(&version, sessions, n, err);
+}
+
+int local_render(const struct ctl *ctl, struct arena *arena, bool passwords, const char *bird,
 	struct rendered *rendered, struct buf *masquerade, struct err *err)
 {
 	struct inputs inputs = {0};
@@ -105,16 +141,23 @@ static int render_file(const struct ctl *ctl, struct arena *arena, bool password
 	char room[256];
 	const char *name = source_node_name(ctl->node, room);
 
-	if (load_cluster(ctl->file, arena, &cluster, err) < 0 ||
+	if (load_cluster(ctl, kube_find_nodes_in_file, arena, &cluster, err) < 0 ||
 		source_read_files(arena, &inputs, err) < 0)
 		return -1;
 	self = cluster_find_node(cluster, name);
 	if (!self)
 		return err_set(err, ENOENT, "%s: there is no node %s in it; say --node NAME",
-			ctl->file, name);
+			cluster->kubernetes.used ? ctl->nodes : ctl->file, name);
+	if (passwords) /* as roostd would */
+		cluster->nodes[self - cluster->nodes].drain = drain_read(DRAIN_FILE).state;
+	if (cluster->kubernetes.used &&
+		kube_find_services_in_file(ctl->nodes, cluster, self, arena, err) < 0)
+		return -1;
 	if (!passwords)
 		stand_in_for_passwords(cluster);
 	else if (source_read_passwords(NULL, cluster, self, arena, err) < 0)
+		return -1;
+	if (bird && check_version(bird, cluster, self, arena, err) < 0)
 		return -1;
 	if (masquerade)
 		masquerade_render(cluster, self, masquerade);
@@ -145,7 +188,7 @@ static json_t *files_json(const struct fileset *files)
 	return json;
 }
 
-static int write_tree(const char *dir, const struct fileset *files, struct err *err)
+int local_write_tree(const char *dir, const struct fileset *files, struct err *err)
 {
 	char path[PATH_MAX];
 
@@ -170,14 +213,14 @@ int ctl_render(const struct ctl *ctl)
 	struct rendered rendered;
 	struct err err;
 
-	if (render_file(ctl, &arena, false, &rendered, &masquerade, &err) < 0)
+	if (local_render(ctl, &arena, false, NULL, &rendered, &masquerade, &err) < 0)
 		return complain(&err);
 	rendered.files = secrets_hide(&secrets, &rendered.files, &arena);
 	if (masquerade.len) /* behind BIRD's files */
 		fileset_add(&rendered.files, &arena, "masquerade.nft", masquerade.text,
 			masquerade.len);
 	if (ctl->dir)
-		return write_tree(ctl->dir, &rendered.files, &err) < 0 ? complain(&err) : 0;
+		return local_write_tree(ctl->dir, &rendered.files, &err) < 0 ? complain(&err) : 0;
 	if (ctl->json) {
 		json_t *json = files_json(&rendered.files);
 
@@ -223,10 +266,10 @@ static int make_diff(const struct fileset *have, const struct fileset *want, str
 	if (!mkdtemp(dir))
 		return err_errno(err, "%s", dir);
 	snprintf(path, sizeof(path), "%s/confirmed", dir);
-	rc = write_tree(path, have, err);
+	rc = local_write_tree(path, have, err);
 	snprintf(path, sizeof(path), "%s/wanted", dir);
 	if (rc == 0)
-		rc = write_tree(path, want, err);
+		rc = local_write_tree(path, want, err);
 	if (rc == 0)
 		rc = diff_trees(dir, out, err);
 	file_remove_tree(dir, &ignored);
@@ -268,45 +311,100 @@ static char *short_why(const json_t *row)
 	return text.text;
 }
 
-static void print_plan(const struct ctl *ctl, json_t *rows, const struct buf *diff)
+static json_t *kernel_warnings(
+	const struct fileset *have, const struct fileset *want, struct arena *arena)
+{
+	json_t *list = json_array();
+	const char **warnings;
+	size_t n;
+
+	warnings = plan_kernel_warnings(have, want, arena, &n);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, json_string(warnings[i]));
+	return list;
+}
+
+/* Takes over `warnings`. */
+static void print_plan(const struct ctl *ctl, json_t *rows, json_t *warnings,
+	const struct buf *diff, unsigned number, bool runs)
 {
 	static const struct column columns[] = {
 		{.title = "SESSION", .key = "session"},
 		{.title = "ACTION", .key = "action", .colour = action_colour},
 		{.title = "BECAUSE OF", .format = short_why},
 	};
+	const json_t *warning;
+	size_t i;
 
 	if (ctl->json) {
-		json_t *json = json_pack("{s:O, s:o}", "sessions", rows, "diff",
-			json_bytes(buf_text(diff), diff->len));
+		json_t *json = json_pack("{s:O, s:o, s:o, s:i, s:b}", "sessions", rows, "warnings",
+			warnings, "diff", json_bytes(buf_text(diff), diff->len), "generation",
+			(int)number, "running", runs);
 
 		json_print(json);
 		json_decref(json);
 		return;
 	}
+	json_array_foreach (warnings, i, warning)
+		fprintf(stderr, "roostctl: warning: %s\n", json_string_value(warning));
+	json_decref(warnings);
 	if (!diff->len) {
 		puts("nothing changes");
 		return;
 	}
+	printf("from generation %u, which BIRD %s\n\n", number,
+		runs ? "runs" : "would start from; what it runs roostd does not say");
 	table_print(ctl, rows, columns, ARRAY_LEN(columns));
 	printf("\n%s", buf_text(diff));
 }
 
-int ctl_plan(const struct ctl *ctl)
+/* What roostd says of BIRD; NULL without roostd. */
+static json_t *ask_about_bird(const struct ctl *ctl)
+{
+	struct err ignored;
+	json_t *status, *bird;
+
+	if (client_request(ctl, "GET", "/v1/status", &status, &ignored) < 0)
+		return NULL;
+	bird = json_incref(json_object_get(status, "bird"));
+	json_decref(status);
+	return bird;
+}
+
+/* The generation that BIRD runs, if roostd can say it, and else the one that BIRD would
+ * start from. */
+static int find_running(const json_t *bird, unsigned *number, bool *runs, struct err *err)
+{
+	const char *id = json_string_value(json_object_get(bird, "configuration"));
+	struct generation confirmed;
+	struct err ignored;
+
+	*runs = id && generation_find(state_dir(), id, number, &ignored) == 0;
+	if (*runs)
+		return 0;
+	if (generation_confirmed(state_dir(), &confirmed, err) < 0)
+		return -1;
+	*number = confirmed.number;
+	return 0;
+}
+
+static int plan_from(const struct ctl *ctl, const json_t *bird)
 {
 	_cleanup_arena_ struct arena arena = {0};
 	_cleanup_buf_ struct buf diff = {0};
-	struct generation confirmed;
 	struct fileset have, shown_have, shown_want;
+	unsigned number;
+	bool runs;
 	struct secrets secrets = {0};
 	struct rendered wanted;
 	struct err err;
 	json_t *rows;
 
-	if (render_file(ctl, &arena, true, &wanted, NULL, &err) < 0)
+	if (local_render(ctl, &arena, true, json_string_value(json_object_get(bird, "version")),
+		    &wanted, NULL, &err) < 0)
 		return complain(&err);
-	if (generation_confirmed(state_dir(), &confirmed, &err) < 0 ||
-		generation_read(state_dir(), confirmed.number, &arena, &have, &err) < 0) {
+	if (find_running(bird, &number, &runs, &err) < 0 ||
+		generation_read(state_dir(), number, &arena, &have, &err) < 0) {
 		if (err.code == EACCES)
 			err_wrap(&err, "plan needs root or the group of BIRD");
 		return complain(&err);
@@ -317,9 +415,18 @@ int ctl_plan(const struct ctl *ctl)
 		make_diff(&shown_have, &shown_want, &diff, &err) < 0)
 		return complain(&err);
 	rows = plan_rows(&have, &wanted.files, &secrets, &arena);
-	print_plan(ctl, rows, &diff);
+	print_plan(ctl, rows, kernel_warnings(&have, &wanted.files, &arena), &diff, number, runs);
 	json_decref(rows);
 	return diff.len ? 2 : 0;
+}
+
+int ctl_plan(const struct ctl *ctl)
+{
+	json_t *bird = ask_about_bird(ctl);
+	int rc = plan_from(ctl, bird);
+
+	json_decref(bird);
+	return rc;
 }
 
 /* ---------------------------------------------------------------- pods */
@@ -387,6 +494,9 @@ int ctl_pods(const struct ctl *ctl)
 
 	if (lease_list(LEASE_DATA_DIR, &arena, &leases, &n, &err) < 0)
 		return complain(&err);
+	if (access(LEASE_DATA_DIR, F_OK) < 0)
+		fputs("roostctl: there is no " LEASE_DATA_DIR ": no pod was attached since boot\n",
+			stderr);
 	rows = json_array();
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(rows, lease_json(&leases[i]));

@@ -8,8 +8,6 @@
 #include "base/mem.h"
 #include "ctl/ctl.h"
 
-#define NO_DAEMON 2
-
 static const char *text_of(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
@@ -27,26 +25,15 @@ static bool is_true(const json_t *object, const char *key)
 	return json_is_true(json_object_get(object, key));
 }
 
-/* Fetches, or says why not. */
-static int fetch(const struct ctl *ctl, const char *method, const char *path, json_t **json)
-{
-	struct err err;
-
-	if (client_request(ctl, method, path, json, &err) == 0)
-		return 0;
-	fprintf(stderr, "roostctl: %s\n", err.msg);
-	return NO_DAEMON;
-}
-
 static int show_rows(const struct ctl *ctl, const char *path, const struct column *columns,
 	size_t n)
 {
 	json_t *rows;
+	int rc = client_fetch(ctl, "GET", path, &rows);
 
-	if (fetch(ctl, "GET", path, &rows) != 0)
-		return NO_DAEMON;
-	rows_print(ctl, rows, columns, n);
-	return 0;
+	if (rc == 0)
+		rows_print(ctl, rows, columns, n);
+	return rc;
 }
 
 /* ---------------------------------------------------------------- nodes */
@@ -66,8 +53,11 @@ static char *node_sessions(const json_t *row)
 	const json_t *sessions = json_object_get(row, "sessions");
 	struct buf text = {0};
 
+	const char *drain = text_of(row, "drain");
+
 	if (is_true(row, "self"))
-		buf_puts(&text, "this node");
+		buf_printf(&text, "this node%s%s", strcmp(drain, "off") == 0 ? "" : ", ",
+			strcmp(drain, "off") == 0 ? "" : drain);
 	else if (number_of(sessions, "total") == 0)
 		buf_puts(&text, "-");
 	else
@@ -186,6 +176,17 @@ static bool route_is_ok(const json_t *row)
 	return strcmp(text_of(row, "verdict"), "ok") == 0;
 }
 
+/* And what to do about it, where a person has to. */
+static char *route_verdict(const json_t *row)
+{
+	struct buf text = {0};
+
+	buf_puts(&text, text_of(row, "verdict"));
+	if (json_is_string(json_object_get(row, "advice")))
+		buf_printf(&text, "; %s", text_of(row, "advice"));
+	return text.text;
+}
+
 static const char *route_colour(const json_t *row)
 {
 	return route_is_ok(row) ? "green" : "red";
@@ -199,19 +200,45 @@ int ctl_routes(const struct ctl *ctl)
 		{.title = "WANTED", .format = route_wanted},
 		{.title = "BIRD", .format = route_bird},
 		{.title = "KERNEL", .format = route_kernel},
-		{.title = "VERDICT", .key = "verdict", .colour = route_colour},
+		{.title = "VERDICT", .format = route_verdict, .colour = route_colour},
 	};
 	const json_t *row;
 	json_t *rows;
-	int rc = 0;
+	int rc = client_fetch(ctl, "GET", "/v1/routes", &rows);
 	size_t i;
 
-	if (fetch(ctl, "GET", "/v1/routes", &rows) != 0)
-		return NO_DAEMON;
+	if (rc != 0)
+		return rc;
 	json_array_foreach(rows, i, row)
 		rc |= !route_is_ok(row);
 	rows_print(ctl, rows, columns, ARRAY_LEN(columns));
 	return rc;
+}
+
+/* ---------------------------------------------------------------- services */
+
+static char *service_announced(const json_t *row)
+{
+	if (is_true(row, "announced"))
+		return text_of_list(json_object_get(row, "announcedTo"));
+	return xstrdup("-");
+}
+
+static const char *service_colour(const json_t *row)
+{
+	return is_true(row, "announced") ? "green" : NULL;
+}
+
+int ctl_services(const struct ctl *ctl)
+{
+	static const struct column columns[] = {
+		{.title = "ADDRESS", .key = "address"},
+		{.title = "SERVICE", .key = "service"},
+		{.title = "TYPE", .key = "type"},
+		{.title = "ANNOUNCED TO", .format = service_announced, .colour = service_colour},
+		{.title = "WHY NOT", .key = "reason"},
+	};
+	return show_rows(ctl, "/v1/services", columns, ARRAY_LEN(columns));
 }
 
 /* ---------------------------------------------------------------- explain */
@@ -223,10 +250,12 @@ int ctl_explain(const struct ctl *ctl)
 	json_t *json;
 	bool broken;
 	size_t i;
+	int rc;
 
 	snprintf(path, sizeof(path), "/v1/explain?address=%s", ctl->address);
-	if (fetch(ctl, "GET", path, &json) != 0)
-		return NO_DAEMON;
+	rc = client_fetch(ctl, "GET", path, &json);
+	if (rc != 0)
+		return rc;
 	broken = is_true(json, "broken");
 	if (ctl->json)
 		json_print(json);
@@ -259,8 +288,9 @@ static void print_pod_cidrs(const json_t *status)
 	size_t i;
 
 	json_array_foreach(list, i, item)
-		printf("podCIDR        %s, announced to %lld neighbours\n", text_of(item, "prefix"),
-			number_of(item, "announcedTo"));
+		printf("podCIDR        %s, announced to %lld neighbour%s\n", text_of(item, "prefix"),
+			number_of(item, "announcedTo"),
+			number_of(item, "announcedTo") == 1 ? "" : "s");
 }
 
 static void print_configuration(const json_t *status)
@@ -274,6 +304,21 @@ static void print_configuration(const json_t *status)
 	if (json_is_object(refusal))
 		printf("last refusal   %s %s: %s\n", text_of(refusal, "at"),
 			text_of(refusal, "outcome"), text_of(refusal, "reason"));
+	if (json_is_string(json_object_get(refusal, "nextTryAt")))
+		printf("next try       %s, or now with roostctl apply\n",
+			text_of(refusal, "nextTryAt"));
+}
+
+static void print_services(const json_t *services)
+{
+	if (!json_is_object(services))
+		return;
+	printf("services       %lld of %lld addresses announced, to %lld routers",
+		number_of(services, "announced"), number_of(services, "addresses"),
+		number_of(services, "routers"));
+	if (number_of(services, "outside"))
+		printf("; %lld outside cluster.serviceCIDRs", number_of(services, "outside"));
+	putchar('\n');
 }
 
 /* Not a word of it where nobody wants it. */
@@ -287,6 +332,31 @@ static void print_masquerade(const json_t *masquerade)
 		printf("masquerade     %s, nftables table %s\n", state, text_of(masquerade, "table"));
 }
 
+static void print_kubernetes(const json_t *kubernetes)
+{
+	if (json_is_object(kubernetes))
+		printf("kubernetes     %s, %s %lld s ago\n", text_of(kubernetes, "server"),
+			is_true(kubernetes, "synced") ? "heard" : "not heard yet; cluster.json is of",
+			number_of(kubernetes, "ageSeconds"));
+}
+
+static void print_drain(const struct ctl *ctl, const json_t *drain)
+{
+	const char *state = text_of(drain, "state");
+
+	if (strcmp(state, "off") != 0)
+		printf("drain          %s%s%s since %s\n", ctl->colour ? "\033[33m" : "", state,
+			ctl->colour ? "\033[0m" : "", text_of(drain, "since"));
+}
+
+/* What was, and may be over: somebody does that to this machine. */
+static void print_drift(const json_t *drift)
+{
+	if (number_of(drift, "seen"))
+		printf("drift          %lld routes since roostd runs, the last at %s: %s\n",
+			number_of(drift, "seen"), text_of(drift, "lastAt"), text_of(drift, "last"));
+}
+
 static void print_status(const struct ctl *ctl, const json_t *status)
 {
 	const json_t *source = json_object_get(status, "source");
@@ -298,9 +368,11 @@ static void print_status(const struct ctl *ctl, const json_t *status)
 	printf("node           %s, cluster %s: %s%s%s\n", text_of(status, "node"),
 		text_of(status, "cluster"), !ctl->colour ? "" : healthy ? "\033[32m" : "\033[31m",
 		text_of(status, "health"), ctl->colour ? "\033[0m" : "");
+	print_drain(ctl, json_object_get(status, "drain"));
 	printf("source         %s, read %s%s\n", text_of(source, "path"),
 		text_of(source, "loadedAt"),
 		json_is_string(json_object_get(source, "error")) ? ", refused since" : "");
+	print_kubernetes(json_object_get(source, "kubernetes"));
 	print_configuration(status);
 	if (is_true(bird, "reachable"))
 		printf("BIRD           %s\n", text_of(bird, "version"));
@@ -312,9 +384,11 @@ static void print_status(const struct ctl *ctl, const json_t *status)
 		printf(", %lld of the topology before leaving", number_of(sessions, "leaving"));
 	putchar('\n');
 	print_pod_cidrs(status);
+	print_services(json_object_get(status, "services"));
 	print_masquerade(json_object_get(status, "masquerade"));
 	printf("routes         %lld of %lld as they should be, drift %lld\n",
 		number_of(routes, "ok"), number_of(routes, "expected"), number_of(routes, "drift"));
+	print_drift(json_object_get(status, "drift"));
 	print_list(ctl, "problem", json_object_get(status, "problems"), "\033[31m");
 	print_list(ctl, "warning", json_object_get(status, "warnings"), "\033[33m");
 }
@@ -322,38 +396,15 @@ static void print_status(const struct ctl *ctl, const json_t *status)
 int ctl_status(const struct ctl *ctl)
 {
 	json_t *status;
-	int rc;
+	int rc = client_fetch(ctl, "GET", "/v1/status", &status);
 
-	if (fetch(ctl, "GET", "/v1/status", &status) != 0)
-		return NO_DAEMON;
+	if (rc != 0)
+		return rc;
 	rc = strcmp(text_of(status, "health"), "healthy") == 0 ? 0 : 1;
 	if (ctl->json)
 		json_print(status);
 	else
 		print_status(ctl, status);
 	json_decref(status);
-	return rc;
-}
-
-/* ---------------------------------------------------------------- apply */
-
-int ctl_apply(const struct ctl *ctl)
-{
-	const char *outcome;
-	json_t *result;
-	int rc;
-
-	if (fetch(ctl, "POST", "/v1/apply", &result) != 0)
-		return NO_DAEMON;
-	outcome = text_of(result, "outcome");
-	rc = strcmp(outcome, "confirmed") == 0 || strcmp(outcome, "unchanged") == 0 ? 0 : 1;
-	if (ctl->json)
-		json_print(result);
-	else if (rc == 0)
-		printf("%s: generation %lld\n", outcome, number_of(result, "generation"));
-	else
-		printf("%s: %s\ngeneration %lld stays\n", outcome, text_of(result, "reason"),
-			number_of(result, "generation"));
-	json_decref(result);
 	return rc;
 }

@@ -41,10 +41,17 @@ static void fill_line(struct libscols_line *line, const json_t *row, const struc
 
 void table_print(const struct ctl *ctl, const json_t *rows, const struct column *columns, size_t n)
 {
-	struct libscols_table *table = scols_new_table();
+	struct libscols_table *table;
 	const json_t *row;
 	size_t i;
 
+	if (json_array_size(rows) == 0) { /* libsmartcols would not even print this */
+		for (i = 0; i < n; i++)
+			printf("%s%s", i ? " " : "", columns[i].title);
+		putchar('\n');
+		return;
+	}
+	table = scols_new_table();
 	if (!table)
 		abort();
 	scols_table_enable_colors(table, ctl->colour);

@@ -14,6 +14,7 @@
 #include <netlink/route/neighbour.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -141,7 +142,7 @@ int fib_read(const struct prefixes *within, struct arena *arena, struct fib *fib
 	return 0;
 }
 
-const struct fib_route *fib_find(const struct fib *fib, const struct prefix *prefix)
+size_t fib_position(const struct fib *fib, const struct prefix *prefix)
 {
 	size_t low = 0, high = fib->n;
 
@@ -153,9 +154,47 @@ const struct fib_route *fib_find(const struct fib *fib, const struct prefix *pre
 		else
 			high = middle;
 	}
-	if (low == fib->n || prefix_cmp(&fib->items[low].prefix, prefix) != 0)
-		return NULL;
-	return &fib->items[low];
+	return low;
+}
+
+const struct fib_route *fib_find(const struct fib *fib, const struct prefix *prefix)
+{
+	size_t at = fib_position(fib, prefix);
+
+	return at < fib->n && prefix_cmp(&fib->items[at].prefix, prefix) == 0 ? &fib->items[at] : NULL;
+}
+
+const char *fib_protocol_name(unsigned protocol, char room[12])
+{
+	static const struct {
+		unsigned protocol;
+		const char *name;
+	} known[] = {{RTPROT_REDIRECT, "redirect"}, {RTPROT_KERNEL, "kernel"}, {RTPROT_BOOT, "boot"},
+		{RTPROT_STATIC, "static"}, {RTPROT_RA, "ra"}, {RTPROT_BIRD, "bird"},
+		{RTPROT_DHCP, "dhcp"}};
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (known[i].protocol == protocol)
+			return known[i].name;
+	snprintf(room, 12, "%u", protocol);
+	return room;
+}
+
+const char *fib_route_text(const struct fib_route *route, char room[FIB_ROUTE_TEXT_MAX])
+{
+	static const char *const type[] = {
+		[FIB_UNICAST] = "",
+		[FIB_UNREACHABLE] = "unreachable ",
+		[FIB_BLACKHOLE] = "blackhole ",
+		[FIB_OTHER] = "",
+	};
+	char prefix[PREFIX_TEXT_MAX], via[ADDR_TEXT_MAX], protocol[12];
+
+	snprintf(room, FIB_ROUTE_TEXT_MAX, "%s%s%s%s proto %s metric %u", type[route->type],
+		prefix_format(&route->prefix, prefix), route->n_via ? " via " : "",
+		route->n_via ? addr_format(&route->via[0], via) : "",
+		fib_protocol_name(route->protocol, protocol), route->metric);
+	return room;
 }
 
 /* ---------------------------------------------------------------- one address */

@@ -27,6 +27,16 @@ struct fib {
 /* The routes inside any of `within`; in `arena`. */
 int fib_read(const struct prefixes *within, struct arena *arena, struct fib *fib, struct err *err);
 
+/* Where the routes of this prefix and of what is inside it begin. */
+size_t fib_position(const struct fib *fib, const struct prefix *prefix);
+
+/* As ip-route(8) has it: "10.244.2.0/24 via 192.168.1.99 proto static metric 5". */
+#define FIB_ROUTE_TEXT_MAX 200
+const char *fib_route_text(const struct fib_route *route, char room[FIB_ROUTE_TEXT_MAX]);
+
+/* "static", "bird", or the number; into `room` at most. */
+const char *fib_protocol_name(unsigned protocol, char room[12]);
+
 /* The route the kernel takes for this very prefix, NULL when it has none. */
 const struct fib_route *fib_find(const struct fib *fib, const struct prefix *prefix);
 

@@ -7,6 +7,19 @@
 #include <string.h>
 #include <sys/socket.h>
 
+const char *drain_state_name(enum drain_state state)
+{
+	switch (state) {
+	case DRAIN_OFF:
+		return "off";
+	case DRAIN_LEAVING:
+		return "leaving";
+	case DRAIN_DRAINED:
+		break;
+	}
+	return "drained";
+}
+
 const char *cni_mode_name(enum cni_mode mode)
 {
 	switch (mode) {
@@ -14,6 +27,21 @@ const char *cni_mode_name(enum cni_mode mode)
 		return "bridge";
 	case CNI_MODE_ROUTED:
 		return "routed";
+	}
+	return "";
+}
+
+const char *service_kind_name(enum service_kind kind)
+{
+	switch (kind) {
+	case SERVICE_LOAD_BALANCER_IP:
+		return "LoadBalancerIP";
+	case SERVICE_EXTERNAL_IP:
+		return "ExternalIP";
+	case SERVICE_CLUSTER_IP:
+		return "ClusterIP";
+	case SERVICE_KINDS:
+		break;
 	}
 	return "";
 }
@@ -50,6 +78,27 @@ bool name_is_valid(const char *name)
 	return true;
 }
 
+bool addr_is_host(const struct addr *addr)
+{
+	const uint8_t *b = addr->bytes;
+
+	if (addr->family == AF_INET)
+		return b[0] != 0 && b[0] != 127 && b[0] < 224;
+	return b[0] != 0xff && !addr_is_link_local(addr) && !(b[0] == 0 && b[1] == 0);
+}
+
+/* No default route, and long enough behind it for a pod to live in. */
+const char *pod_cidr_fault(const struct prefix *prefix)
+{
+	if (prefix_has_host_bits(prefix))
+		return "has bits behind the prefix length";
+	if (prefix->len < 8)
+		return "is shorter than /8";
+	if (prefix->len > addr_bits(prefix->addr.family) - 2)
+		return "has no room for a gateway and a pod";
+	return NULL;
+}
+
 bool password_is_valid(const char *text)
 {
 	size_t len = strlen(text);
@@ -79,6 +128,25 @@ bool labels_match(const struct labels *selector, const struct labels *labels)
 	return true;
 }
 
+const struct as_rule *cluster_as_rule(const struct cluster *cluster, const struct node *node)
+{
+	for (size_t i = 0; i < cluster->n_as_rules; i++)
+		if (labels_match(&cluster->as_rules[i].node_selector, &node->labels))
+			return &cluster->as_rules[i];
+	return NULL;
+}
+
+void cluster_resolve_as_numbers(struct cluster *cluster)
+{
+	for (size_t i = 0; i < cluster->n_nodes; i++) {
+		struct node *node = &cluster->nodes[i];
+		const struct as_rule *rule = cluster_as_rule(cluster, node);
+
+		if (!node->as_number)
+			node->as_number = rule ? rule->as_number : cluster->as_number;
+	}
+}
+
 /* A node without an address of the family has none to speak from, unless the peer says
  * which, or the link has one. */
 bool peer_is_for(const struct peer *peer, const struct node *node)
@@ -87,6 +155,14 @@ bool peer_is_for(const struct peer *peer, const struct node *node)
 		return false;
 	return node->address[family_of(&peer->address)].family || peer->source_address.family ||
 		addr_is_link_local(&peer->address);
+}
+
+bool cluster_exports_services(const struct cluster *cluster, const struct node *node)
+{
+	for (size_t i = 0; i < cluster->n_peers; i++)
+		if ((cluster->peers[i].export & EXPORT_SERVICES) && peer_is_for(&cluster->peers[i], node))
+			return true;
+	return false;
 }
 
 bool cluster_has_family(const struct cluster *cluster, enum family family)
@@ -281,10 +357,12 @@ static const struct node *node_of_both(const struct cluster *cluster, const stru
 	return NULL;
 }
 
-/* fe80::1 of one link is not fe80::1 of another. */
+/* fe80::1 of one link is not fe80::1 of another; an unnumbered router is any of its link. */
 static bool same_router(const struct peer *a, const struct peer *b)
 {
-	if (addr_cmp(&a->address, &b->address) != 0)
+	if (addr_cmp(&a->address, &b->address) != 0 &&
+		!(a->unnumbered && addr_is_link_local(&b->address)) &&
+		!(b->unnumbered && addr_is_link_local(&a->address)))
 		return false;
 	return !a->interface || !b->interface || strcmp(a->interface, b->interface) == 0;
 }
@@ -302,10 +380,12 @@ static int check_peer_addresses(const struct cluster *cluster, struct problem *p
 
 			if (!node)
 				continue;
-			snprintf(path, sizeof(path), "peers[%zu].address", i);
+			snprintf(path, sizeof(path), "peers[%zu].%s", i,
+				b->unnumbered ? "interface" : "address");
 			return problem_set(problem, path,
 				"%s is also %s's, and node %s has to speak to both",
-				addr_format(&b->address, text), a->name, node->name);
+				b->unnumbered ? b->interface : addr_format(&b->address, text),
+				a->name, node->name);
 		}
 	return 0;
 }
@@ -359,7 +439,7 @@ static bool in_cluster(const struct cluster *cluster, const struct prefix *prefi
 	return false;
 }
 
-static int check_node(const struct cluster *cluster, size_t index, struct problem *problem)
+int cluster_check_node(const struct cluster *cluster, size_t index, struct problem *problem)
 {
 	const struct node *node = &cluster->nodes[index];
 	char path[80], text[PREFIX_TEXT_MAX];
@@ -420,7 +500,7 @@ static int check_pod_cidrs(const struct cluster *cluster, struct problem *proble
 	size_t n = 0;
 
 	for (size_t i = 0; i < cluster->n_nodes; i++) {
-		if (check_node(cluster, i, problem) < 0)
+		if (cluster_check_node(cluster, i, problem) < 0)
 			return -1;
 		n += cluster->nodes[i].pod_cidrs.n;
 	}
@@ -438,14 +518,19 @@ static int check_reflectors(const struct cluster *cluster, struct problem *probl
 {
 	const struct node *reflector = NULL;
 
-	if (cluster->topology != TOPOLOGY_REFLECTOR)
+	if (cluster->topology != TOPOLOGY_REFLECTOR ||
+		(cluster->kubernetes.used && cluster->n_nodes == 0)) /* nobody was asked */
 		return 0;
 	for (size_t i = 0; i < cluster->n_nodes && !reflector; i++)
 		if (cluster->nodes[i].reflector)
 			reflector = &cluster->nodes[i];
 	if (!reflector)
 		return problem_set(problem, "cluster.topology",
-			"reflector needs nodes with reflector: true, two of them if one may fail");
+			cluster->kubernetes.used
+				? "reflector needs Nodes with the labels of "
+				  "kubernetes.reflectorSelector, two of them if one may fail"
+				: "reflector needs nodes with reflector: true, two of them if one "
+				  "may fail");
 	for (size_t i = 0; i < cluster->n_nodes; i++) {
 		const struct node *node = &cluster->nodes[i];
 		char path[64];

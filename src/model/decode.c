@@ -194,14 +194,17 @@ static int number(struct decoder *d, struct value value, uint64_t min, uint64_t 
 	return 0;
 }
 
+static bool is_bool(const struct doc *doc)
+{
+	return doc->type == DOC_SCALAR && doc->plain &&
+		(strcmp(doc->text, "true") == 0 || strcmp(doc->text, "false") == 0);
+}
+
 static int decode_bool(struct decoder *d, struct value value, void *into)
 {
-	bool is_true = value.doc->type == DOC_SCALAR && strcmp(value.doc->text, "true") == 0;
-	bool is_false = value.doc->type == DOC_SCALAR && strcmp(value.doc->text, "false") == 0;
-
-	if ((!is_true && !is_false) || !value.doc->plain)
+	if (!is_bool(value.doc))
 		return fail_expected(d, value, "true or false");
-	*(bool *)into = is_true;
+	*(bool *)into = strcmp(value.doc->text, "true") == 0;
 	return 0;
 }
 
@@ -237,12 +240,7 @@ static int decode_address(struct decoder *d, struct value value, void *into)
 		return -1;
 	if (!addr_parse(value.doc->text, &addr))
 		return fail_expected(d, value, "an IPv4 or IPv6 address");
-	if ((addr.family == AF_INET && (addr.bytes[0] == 0 || addr.bytes[0] == 127 ||
-					       addr.bytes[0] >= 224)) ||
-		(addr.family == AF_INET6 && (addr.bytes[0] == 0xff ||
-						    (addr.bytes[0] == 0xfe &&
-							    (addr.bytes[1] & 0xc0) == 0x80) ||
-						    (addr.bytes[0] == 0 && addr.bytes[1] == 0))))
+	if (!addr_is_host(&addr))
 		return fail_expected(d, value, "an address a host can be reached at");
 	*(struct addr *)into = addr;
 	return 0;
@@ -272,19 +270,16 @@ static int decode_prefixes(struct decoder *d, struct value value, void *into)
 	return decode_list(d, value, 64, decode_prefix, into);
 }
 
-/* A podCIDR: no default route, and long enough behind it for a pod to live in. */
 static int decode_pod_cidr(struct decoder *d, struct value value, void *into)
 {
-	struct prefixes *prefixes = into;
-	const struct prefix *prefix;
+	const struct prefixes *prefixes = into;
+	const char *fault;
 
 	if (decode_prefix(d, value, into) < 0)
 		return -1;
-	prefix = &prefixes->items[prefixes->n - 1];
-	if (prefix->len < 8)
-		return fail(d, value, "%s: a podCIDR is /8 or longer", value.doc->text);
-	if (prefix->len > addr_bits(prefix->addr.family) - 2)
-		return fail(d, value, "%s has no room for a gateway and a pod", value.doc->text);
+	fault = pod_cidr_fault(&prefixes->items[prefixes->n - 1]);
+	if (fault)
+		return fail(d, value, "%s %s", value.doc->text, fault);
 	return 0;
 }
 
@@ -324,24 +319,6 @@ static int decode_absolute_path(struct decoder *d, struct value value, void *int
 	return 0;
 }
 
-/* ---------------------------------------------------------------- not yet */
-
-/* A key of the contract whose feature this version lacks.  Refused where going on
- * without it would be less safe than the writer thinks ... */
-static int refuse_unavailable(struct decoder *d, struct value value, void *into)
-{
-	(void)into;
-	return fail(d, value, "not available in roost " PACKAGE_VERSION);
-}
-
-/* ... and warned of where it is only missed. */
-static int warn_unavailable(struct decoder *d, struct value value, void *into)
-{
-	(void)into;
-	warn(d, value, "not available in roost " PACKAGE_VERSION ", ignored");
-	return 0;
-}
-
 /* ---------------------------------------------------------------- session */
 
 static int decode_hold_time(struct decoder *d, struct value value, void *into)
@@ -360,6 +337,16 @@ static int decode_keepalive_time(struct decoder *d, struct value value, void *in
 	uint64_t n;
 
 	if (number(d, value, 1, 21845, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_send_hold_time(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 3, 65535, &n) < 0)
 		return -1;
 	*(unsigned *)into = (unsigned)n;
 	return 0;
@@ -451,6 +438,8 @@ static int decode_bfd(struct decoder *d, struct value value, void *into)
 			false},
 	};
 
+	if (value.doc->type != DOC_MAP && !is_bool(value.doc))
+		return fail_expected(d, value, "true, false or a map with interval, multiplier");
 	if (value.doc->type != DOC_MAP)
 		return decode_bool(d, value, &session->bfd);
 	session->bfd = true;
@@ -525,6 +514,8 @@ static int decode_password_file(struct decoder *d, struct value value, void *int
 	{"holdTime", decode_hold_time, (base) + offsetof(struct session, hold_time), false},       \
 		{"keepaliveTime", decode_keepalive_time,                                           \
 			(base) + offsetof(struct session, keepalive_time), false},                 \
+		{"sendHoldTime", decode_send_hold_time,                                            \
+			(base) + offsetof(struct session, send_hold_time), false},                 \
 		{"connectRetryTime", decode_connect_retry_time,                                    \
 			(base) + offsetof(struct session, connect_retry_time), false},             \
 		{"bfd", decode_bfd, (base), false},                                                \
@@ -542,6 +533,9 @@ static int check_times(struct decoder *d, struct value value, const struct sessi
 		return fail(d, value,
 			"keepaliveTime %u is more than a third of holdTime %u (RFC 4271 section 10)",
 			session->keepalive_time, session->hold_time);
+	if (session->send_hold_time && session->send_hold_time < session->hold_time)
+		return fail(d, value, "sendHoldTime %u is less than holdTime %u (RFC 9687)",
+			session->send_hold_time, session->hold_time);
 	if (session->long_lived.enabled && !session->graceful_restart.enabled)
 		return fail(d, value,
 			"longLivedGracefulRestart needs gracefulRestart (RFC 9494 section 4.1)");
@@ -613,21 +607,97 @@ static int check_cluster_pod_cidrs(struct decoder *d, struct value value)
 	return 0;
 }
 
+/* Routers are told of nothing wider, and no pod has such an address. */
+static int check_service_cidrs(struct decoder *d, struct value value)
+{
+	const struct cluster *cluster = d->cluster;
+	char a[PREFIX_TEXT_MAX], b[PREFIX_TEXT_MAX];
+
+	for (size_t i = 0; i < cluster->service_cidrs.n; i++)
+		for (size_t j = 0; j < cluster->pod_cidrs.n; j++)
+			if (prefix_overlaps(&cluster->service_cidrs.items[i],
+				    &cluster->pod_cidrs.items[j]))
+				return fail(d, value, "%s overlaps %s of cluster.podCIDRs",
+					prefix_format(&cluster->service_cidrs.items[i], a),
+					prefix_format(&cluster->pod_cidrs.items[j], b));
+	return 0;
+}
+
+static int decode_service_cidr(struct decoder *d, struct value value, void *into)
+{
+	const struct prefixes *prefixes = into;
+
+	if (decode_prefix(d, value, into) < 0)
+		return -1;
+	if (prefixes->items[prefixes->n - 1].len < 8)
+		return fail(d, value, "%s: a prefix for Services is /8 or longer", value.doc->text);
+	return 0;
+}
+
+static int decode_service_cidrs(struct decoder *d, struct value value, void *into)
+{
+	return decode_list(d, value, 64, decode_service_cidr, into);
+}
+
+static int decode_service_kind(struct decoder *d, struct value value, void *into)
+{
+	const char *expected = "LoadBalancerIP, ExternalIP or ClusterIP";
+
+	if (scalar(d, value, expected) < 0)
+		return -1;
+	for (enum service_kind kind = 0; kind < SERVICE_KINDS; kind++)
+		if (strcmp(value.doc->text, service_kind_name(kind)) == 0) {
+			*(unsigned *)into |= 1u << kind;
+			return 0;
+		}
+	return fail_expected(d, value, expected);
+}
+
+static int decode_service_addresses(struct decoder *d, struct value value, void *into)
+{
+	*(unsigned *)into = 0;
+	return decode_list(d, value, SERVICE_KINDS, decode_service_kind, into);
+}
+
+static int decode_as_rule(struct decoder *d, struct value value, void *into)
+{
+	struct cluster *cluster = into;
+	struct as_rule *rule = ARENA_PUSH(d->arena, cluster->as_rules, &cluster->n_as_rules);
+	static const struct field fields[] = {
+		{"nodeSelector", decode_labels, offsetof(struct as_rule, node_selector), true},
+		{"asNumber", decode_as_number, offsetof(struct as_rule, as_number), true},
+	};
+
+	return DECODE_MAP(d, value, fields, rule);
+}
+
+static int decode_as_rules(struct decoder *d, struct value value, void *into)
+{
+	return decode_list(d, value, 256, decode_as_rule, into);
+}
+
 static int decode_cluster_section(struct decoder *d, struct value value, void *into)
 {
 	static const struct field fields[] = {
 		{"name", decode_name, offsetof(struct cluster, name), true},
 		{"asNumber", decode_as_number, offsetof(struct cluster, as_number), true},
 		{"podCIDRs", decode_pod_cidrs, offsetof(struct cluster, pod_cidrs), true},
+		{"asNumbers", decode_as_rules, 0, false},
 		{"topology", decode_topology, offsetof(struct cluster, topology), false},
 		{"topologyKey", decode_label_key, offsetof(struct cluster, topology_key), false},
-		{"serviceCIDRs", refuse_unavailable, 0, false},
+		{"serviceCIDRs", decode_service_cidrs, offsetof(struct cluster, service_cidrs),
+			false},
+		{"serviceAddresses", decode_service_addresses,
+			offsetof(struct cluster, service_addresses), false},
 	};
 
 	if (DECODE_MAP(d, value, fields, into) < 0)
 		return -1;
-	return check_cluster_pod_cidrs(d,
-		(struct value){doc_get(value.doc, "podCIDRs"), "cluster.podCIDRs"});
+	if (check_cluster_pod_cidrs(d,
+		    (struct value){doc_get(value.doc, "podCIDRs"), "cluster.podCIDRs"}) < 0)
+		return -1;
+	return check_service_cidrs(d,
+		(struct value){doc_get(value.doc, "serviceCIDRs"), "cluster.serviceCIDRs"});
 }
 
 /* ---------------------------------------------------------------- nodes */
@@ -687,18 +757,18 @@ static int decode_export_item(struct decoder *d, struct value value, void *into)
 		{"pods", EXPORT_PODS},
 		{"cluster", EXPORT_CLUSTER},
 		{"default", EXPORT_DEFAULT},
+		{"services", EXPORT_SERVICES},
 	};
+	const char *expected = "pods, cluster, default or services";
 
-	if (scalar(d, value, "pods, cluster or default") < 0)
+	if (scalar(d, value, expected) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(known); i++)
 		if (strcmp(value.doc->text, known[i].name) == 0) {
 			*(unsigned *)into |= known[i].bit;
 			return 0;
 		}
-	if (strcmp(value.doc->text, "services") == 0)
-		return refuse_unavailable(d, value, into);
-	return fail_expected(d, value, "pods, cluster or default");
+	return fail_expected(d, value, expected);
 }
 
 static int decode_export(struct decoder *d, struct value value, void *into)
@@ -736,8 +806,7 @@ static int decode_multihop(struct decoder *d, struct value value, void *into)
 	bool any = false;
 	uint64_t n;
 
-	if (value.doc->type == DOC_SCALAR && value.doc->plain &&
-		(strcmp(value.doc->text, "true") == 0 || strcmp(value.doc->text, "false") == 0)) {
+	if (is_bool(value.doc)) {
 		decode_bool(d, value, &any);
 		*(unsigned *)into = any ? 64 : 0; /* as BIRD's */
 		return 0;
@@ -899,6 +968,21 @@ static int check_multihop(struct decoder *d, struct value value, const struct pe
 	return 0;
 }
 
+/* A router without an address is whoever connects on the interface from a link-local
+ * one: all that holds for these holds for fe80::, which nobody has. */
+static int check_unnumbered(struct decoder *d, struct value value, struct peer *peer)
+{
+	if (peer->address.family)
+		return 0;
+	if (!peer->interface)
+		return fail(d, value, "address is missing, or interface, for a router that is known "
+				      "by its link alone");
+	if (peer->port)
+		return fail(d, value, "port needs address: without it the router connects to us");
+	peer->unnumbered = addr_parse("fe80::", &peer->address);
+	return 0;
+}
+
 /* What takes two values of the peer to see. */
 static int check_peer(struct decoder *d, struct value value, const struct peer *peer)
 {
@@ -932,7 +1016,7 @@ static int decode_peer(struct decoder *d, struct value value, void *into)
 	struct peer *peer = ARENA_PUSH(d->arena, cluster->peers, &cluster->n_peers);
 	static const struct field fields[] = {
 		{"name", decode_name, offsetof(struct peer, name), true},
-		{"address", decode_router_address, offsetof(struct peer, address), true},
+		{"address", decode_router_address, offsetof(struct peer, address), false},
 		{"asNumber", decode_as_number, offsetof(struct peer, as_number), true},
 		{"nodeSelector", decode_labels, offsetof(struct peer, node_selector), false},
 		{"interface", decode_interface_name, offsetof(struct peer, interface), false},
@@ -963,14 +1047,14 @@ static int decode_peer(struct decoder *d, struct value value, void *into)
 	if (DECODE_MAP(d, value, fields, peer) < 0)
 		return -1;
 	default_keepalive(value.doc, &peer->session);
-	if (check_times(d, value, &peer->session) < 0)
+	if (check_times(d, value, &peer->session) < 0 || check_unnumbered(d, value, peer) < 0)
 		return -1;
 	return check_peer(d, value, peer);
 }
 
 static int decode_peers(struct decoder *d, struct value value, void *into)
 {
-	return decode_list(d, value, 256, decode_peer, into);
+	return decode_list(d, value, DECODE_MAX_PEERS, decode_peer, into);
 }
 
 /* ---------------------------------------------------------------- cni, bird, agent */
@@ -1084,27 +1168,105 @@ static int decode_listen_address(struct decoder *d, struct value value, void *in
 	return 0;
 }
 
+/* "25%" -> 25 */
+static int decode_percent(struct decoder *d, struct value value, void *into)
+{
+	static const char expected[] = "0% to 100%, such as 25%";
+	const char *text = value.doc->text;
+	size_t digits;
+	int n;
+
+	if (scalar(d, value, expected) < 0)
+		return -1;
+	digits = strspn(text, "0123456789");
+	if (digits == 0 || digits > 3 || (text[0] == '0' && digits > 1) ||
+		strcmp(text + digits, "%") != 0)
+		return fail_expected(d, value, expected);
+	n = atoi(text);
+	if (n > 100)
+		return fail_expected(d, value, expected);
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+static int decode_withdraw_delay(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 0, 86400, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
 static int decode_agent(struct decoder *d, struct value value, void *into)
 {
 	static const struct field fields[] = {
 		{"socket", decode_absolute_path, offsetof(struct cluster, agent.socket), false},
 		{"metrics", decode_listen_address, offsetof(struct cluster, agent.metrics), false},
-		{"maxWithdraw", warn_unavailable, 0, false},
+		{"maxWithdraw", decode_percent, offsetof(struct cluster, agent.max_withdraw_percent),
+			false},
+		{"withdrawDelay", decode_withdraw_delay,
+			offsetof(struct cluster, agent.withdraw_delay), false},
 	};
 
 	return DECODE_MAP(d, value, fields, into);
 }
 
+/* ---------------------------------------------------------------- kubernetes */
+
+static int decode_watch_timeout(struct decoder *d, struct value value, void *into)
+{
+	uint64_t n;
+
+	if (number(d, value, 5, 3600, &n) < 0)
+		return -1;
+	*(unsigned *)into = (unsigned)n;
+	return 0;
+}
+
+/* An empty one would make every Node a reflector. */
+static int decode_reflector_selector(struct decoder *d, struct value value, void *into)
+{
+	*(struct labels *)into = (struct labels){0};
+	if (decode_labels(d, value, into) < 0)
+		return -1;
+	if (((struct labels *)into)->n == 0)
+		return fail(d, value, "expected at least one label");
+	return 0;
+}
+
+/* {} is all that a pod has to say. */
+static int decode_kubernetes(struct decoder *d, struct value value, void *into)
+{
+	struct kubernetes *kubernetes = into;
+	static const struct field fields[] = {
+		{"kubeconfig", decode_absolute_path, offsetof(struct kubernetes, kubeconfig), false},
+		{"reflectorSelector", decode_reflector_selector,
+			offsetof(struct kubernetes, reflector_selector), false},
+		{"watchTimeout", decode_watch_timeout, offsetof(struct kubernetes, watch_timeout),
+			false},
+	};
+
+	kubernetes->used = true;
+	return DECODE_MAP(d, value, fields, kubernetes);
+}
+
 /* ---------------------------------------------------------------- the whole */
+
+static struct label reflector_label = {"roost/reflector", "true"};
 
 static const struct cluster defaults = {
 	.topology = TOPOLOGY_MESH,
+	.service_addresses = 1u << SERVICE_LOAD_BALANCER_IP | 1u << SERVICE_EXTERNAL_IP,
 	.session = {.hold_time = 90, .keepalive_time = 30,
 		.graceful_restart = {.enabled = true, .restart_time = 120},
 		.long_lived = {.stale_time = 3600}},
 	.cni = {.bridge = "roost0", .bin_dir = ROOST_CNI_BIN_DIR, .conf_dir = "/etc/cni/net.d"},
+	.kubernetes = {.reflector_selector = {&reflector_label, 1}, .watch_timeout = 120},
 	.bird = {.socket = "/run/bird/bird.ctl", .confirm_timeout = 30},
-	.agent = {.socket = "/run/roost/roostd.sock", .metrics = "127.0.0.1:9472"},
+	.agent = {.socket = "/run/roost/roostd.sock", .metrics = "127.0.0.1:9472",
+		.max_withdraw_percent = 25, .withdraw_delay = 600},
 };
 
 static const struct field top_fields[] = {
@@ -1115,7 +1277,7 @@ static const struct field top_fields[] = {
 	{"cni", decode_cni, offsetof(struct cluster, cni), false},
 	{"bird", decode_bird, 0, false},
 	{"agent", decode_agent, 0, false},
-	{"kubernetes", refuse_unavailable, 0, false},
+	{"kubernetes", decode_kubernetes, offsetof(struct cluster, kubernetes), false},
 };
 
 /* A selector that fits nobody is a slip of the pen, as a rule. */
@@ -1172,12 +1334,52 @@ static void warn_of_topology(struct decoder *d, const struct doc *root)
 				n, n - 1, n * (n - 1) / 2));
 }
 
-/* A node without an asNumber of its own has the cluster's. */
-static void default_as_numbers(struct cluster *cluster)
+/* Nor is there a use for a rule that others always come before. */
+static void warn_of_idle_as_rules(struct decoder *d, const struct doc *root)
 {
-	for (size_t i = 0; i < cluster->n_nodes; i++)
-		if (!cluster->nodes[i].as_number)
-			cluster->nodes[i].as_number = cluster->as_number;
+	const struct cluster *cluster = d->cluster;
+
+	for (size_t i = 0; i < cluster->n_as_rules; i++) {
+		const struct as_rule *rule = &cluster->as_rules[i];
+		bool fits = false, used = false;
+		char path[64];
+
+		for (size_t j = 0; j < cluster->n_nodes && !used; j++) {
+			const struct node *node = &cluster->nodes[j];
+
+			fits = fits || labels_match(&rule->node_selector, &node->labels);
+			used = !node->as_number && cluster_as_rule(cluster, node) == rule;
+		}
+		snprintf(path, sizeof(path), "cluster.asNumbers[%zu].nodeSelector", i);
+		if (!used)
+			warn(d, (struct value){doc_find(root, path), path},
+				fits ? "every node with these labels has its AS number from an "
+				       "earlier rule or from its own asNumber"
+				     : "no node has these labels, so none has this AS number");
+	}
+}
+
+/* Whoever may make a Service chooses its addresses: these say which ones count. */
+static int check_service_exports(struct decoder *d, const struct doc *root)
+{
+	char path[64];
+
+	for (size_t i = 0; i < d->cluster->n_peers; i++) {
+		struct value value = {.path = path};
+
+		if (!(d->cluster->peers[i].export & EXPORT_SERVICES))
+			continue;
+		snprintf(path, sizeof(path), "peers[%zu].export", i);
+		value.doc = doc_find(root, path);
+		if (d->cluster->service_cidrs.n == 0)
+			return fail(d, value,
+				"services needs cluster.serviceCIDRs, the prefixes that addresses of "
+				"Services may be announced from");
+		if (!d->cluster->kubernetes.used)
+			warn(d, value, "services does nothing without kubernetes: they are known from "
+				       "its API only");
+	}
+	return 0;
 }
 
 static int decode_top(struct decoder *d, const struct doc *root)
@@ -1194,30 +1396,156 @@ static int decode_top(struct decoder *d, const struct doc *root)
 		return -1;
 	if (DECODE_MAP(d, top, top_fields, d->cluster) < 0)
 		return -1;
-	if (d->cluster->n_nodes == 0)
-		return fail(d, top, "nodes is missing or empty");
-	default_as_numbers(d->cluster);
-	warn_of_idle_peers(d, root);
+	if (d->cluster->kubernetes.used && doc_get(root, "nodes"))
+		return fail(d, (struct value){doc_get(root, "kubernetes"), "kubernetes"},
+			"either nodes or kubernetes: one of them says which nodes there are");
+	if (!d->cluster->kubernetes.used && d->cluster->n_nodes == 0)
+		return fail(d, top, "nodes is missing or empty, and there is no kubernetes");
+	return check_service_exports(d, root);
+}
+
+static int node_by_age(const void *a, const void *b)
+{
+	const struct node *x = a, *y = b;
+	int order = strcmp(x->created, y->created);
+
+	if (x->gone != y->gone)
+		return x->gone ? 1 : -1;
+	return order ? order : strcmp(x->name, y->name);
+}
+
+/* The Node `problem` is about; NULL: it is none. */
+static const struct node *node_at(const struct cluster *cluster, const struct problem *problem)
+{
+	size_t index;
+
+	if (sscanf(problem->path, "nodes[%zu]", &index) != 1 || index >= cluster->n_nodes)
+		return NULL;
+	return &cluster->nodes[index];
+}
+
+static void leave_out(struct decoder *d, const struct node *node, const char *why)
+{
+	struct cluster *cluster = d->cluster;
+	size_t index = (size_t)(node - cluster->nodes);
+
+	if (!node->gone) /* nobody can mend it */
+		*ARENA_PUSH(d->arena, cluster->left_out, &cluster->n_left_out) =
+			(struct left_out){node->name, arena_strdup(d->arena, why)};
+	cluster->n_nodes--;
+	memmove(cluster->nodes + index, cluster->nodes + index + 1,
+		(cluster->n_nodes - index) * sizeof(*node));
+}
+
+/* The file's routers were there first. */
+static void leave_out_routers(struct decoder *d)
+{
+	struct cluster *cluster = d->cluster;
+
+	for (size_t i = cluster->n_nodes; i-- > 0;)
+		for (size_t j = 0; j < cluster->n_peers; j++) {
+			const struct node *node = &cluster->nodes[i];
+			const struct addr *router = &cluster->peers[j].address;
+
+			if (addr_cmp(&node->address[family_of(router)], router) != 0)
+				continue;
+			leave_out(d, node,
+				arena_printf(d->arena, "its InternalIP is router %s's address",
+					cluster->peers[j].name));
+			break;
+		}
+}
+
+/* What is wrong with one of them alone. */
+static void leave_out_misfits(struct decoder *d)
+{
+	struct cluster *cluster = d->cluster;
+	struct problem problem;
+
+	for (size_t i = cluster->n_nodes; i-- > 0;)
+		if (cluster_check_node(cluster, i, &problem) < 0)
+			leave_out(d, &cluster->nodes[i], problem.text);
+}
+
+/* Two of them clash: the check names the later one, which is the younger one.  Each
+ * round of it takes milliseconds with thousands of nodes: if very many clash, it is
+ * rather the file that is bad. */
+#define MAX_ROUNDS 500
+
+static int check_found(struct decoder *d, struct problem *problem)
+{
+	struct cluster *cluster = d->cluster;
+	const struct node *bad;
+
+	if (cluster->n_nodes)
+		qsort(cluster->nodes, cluster->n_nodes, sizeof(*cluster->nodes), node_by_age);
+	leave_out_routers(d);
+	leave_out_misfits(d);
+	for (size_t round = 0; cluster_check(cluster, problem) < 0; round++) {
+		bad = node_at(cluster, problem);
+		if (!bad || round >= MAX_ROUNDS)
+			return -1;
+		leave_out(d, bad, problem->text);
+	}
+	return 0;
+}
+
+static int find_nodes(struct decoder *d, node_finder_fn *find, void *arg)
+{
+	struct cluster *cluster = d->cluster;
+	struct found_nodes found = {0};
+
+	if (find(cluster, d->arena, &found, arg, d->err) < 0)
+		return -1;
+	if (found.n > DECODE_MAX_NODES)
+		return err_set(d->err, EFBIG, "%zu Nodes, %d at most", found.n, DECODE_MAX_NODES);
+	cluster->nodes = found.items;
+	cluster->n_nodes = found.n;
+	cluster->left_out = found.left_out;
+	cluster->n_left_out = found.n_left_out;
+	return 0;
+}
+
+static int decode_document(struct decoder *d, const char *text, size_t len, struct doc **root)
+{
+	*d->cluster = defaults;
+	if (len > DECODE_MAX_BYTES)
+		return err_set(d->err, EFBIG, "%s: larger than %u bytes", d->name, DECODE_MAX_BYTES);
+	if (doc_parse(d->name, text, len, d->arena, root, d->err) < 0)
+		return -1;
+	return decode_top(d, *root);
+}
+
+int decode_cluster_with(const char *name, const char *text, size_t len, node_finder_fn *find,
+	void *arg, struct arena *arena, struct cluster **out, struct err *err)
+{
+	struct cluster *cluster = arena_alloc(arena, sizeof(*cluster));
+	struct decoder d = {name, arena, cluster, err};
+	struct problem problem;
+	struct doc *root;
+	bool ask;
+
+	if (decode_document(&d, text, len, &root) < 0)
+		return -1;
+	ask = find && cluster->kubernetes.used;
+	if (ask && find_nodes(&d, find, arg) < 0)
+		return -1;
+	/* A client of reflectors does not know all Nodes. */
+	if (!cluster->kubernetes.used)
+		warn_of_idle_as_rules(&d, root);
+	cluster_resolve_as_numbers(cluster);
+	if ((ask ? check_found(&d, &problem) : cluster_check(cluster, &problem)) < 0)
+		return fail(&d, (struct value){doc_find(root, problem.path), problem.path}, "%s",
+			problem.text);
+	if (!cluster->kubernetes.used)
+		warn_of_idle_peers(&d, root);
+	warn_of_topology(&d, root);
+	*out = cluster;
 	return 0;
 }
 
 int decode_cluster(const char *name, const char *text, size_t len, struct arena *arena,
 	struct cluster **out, struct err *err)
 {
-	struct cluster *cluster = arena_alloc(arena, sizeof(*cluster));
-	struct decoder d = {name, arena, cluster, err};
-	struct problem problem;
-	struct doc *root;
-
-	*cluster = defaults;
-	if (len > DECODE_MAX_BYTES)
-		return err_set(err, EFBIG, "%s: larger than %u bytes", name, DECODE_MAX_BYTES);
-	if (doc_parse(name, text, len, arena, &root, err) < 0 || decode_top(&d, root) < 0)
-		return -1;
-	if (cluster_check(cluster, &problem) < 0)
-		return fail(&d, (struct value){doc_find(root, problem.path), problem.path}, "%s",
-			problem.text);
-	warn_of_topology(&d, root);
-	*out = cluster;
-	return 0;
+	return decode_cluster_with(name, text, len, NULL, NULL, arena, out, err);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -238,6 +239,12 @@ void source_watch(struct source *source)
 	event_add(source->readable, NULL);
 }
 
+void source_watch_also(struct source *source, const char *path)
+{
+	if (source->fd >= 0)
+		watch_way_to(source, path);
+}
+
 /* ---------------------------------------------------------------- passwords */
 
 /* One line; its end is no part of the password. */
@@ -286,6 +293,57 @@ int source_read_passwords(struct source *source, struct cluster *cluster,
 			return -1;
 	}
 	return 0;
+}
+
+/* ---------------------------------------------------------------- who else may read it */
+
+static void warn_once(struct cluster *cluster, struct arena *arena, const char *text)
+{
+	for (size_t i = 0; i < cluster->n_warnings; i++)
+		if (strcmp(cluster->warnings[i], text) == 0)
+			return;
+	*ARENA_PUSH(arena, cluster->warnings, &cluster->n_warnings) = text;
+}
+
+/* `what` is in it; NULL: nothing that is secret. */
+static void warn_if_open(struct cluster *cluster, struct arena *arena, const char *path,
+	const char *what)
+{
+	struct stat st;
+
+	if (!path || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	if (st.st_mode & S_IWOTH)
+		warn_once(cluster, arena,
+			arena_printf(arena, "%s: everybody may write it: chmod o-w", path));
+	if (what && st.st_mode & S_IROTH)
+		warn_once(cluster, arena,
+			arena_printf(arena,
+				"%s: has %s in it, and everybody may read it: chgrp roost, chmod 0640",
+				path, what));
+}
+
+static bool is_inline(const struct session *session)
+{
+	return session->password && !session->password_file;
+}
+
+void source_warn_of_open_files(const char *path, struct cluster *cluster,
+	const struct node *self, struct arena *arena)
+{
+	bool inside = is_inline(&cluster->session);
+
+	if (self && cluster->topology != TOPOLOGY_NONE)
+		warn_if_open(cluster, arena, cluster->session.password_file, "a password");
+	for (size_t i = 0; i < cluster->n_peers; i++) {
+		const struct peer *peer = &cluster->peers[i];
+
+		inside |= is_inline(&peer->session);
+		if (self && peer_is_for(peer, self))
+			warn_if_open(cluster, arena, peer->session.password_file, "a password");
+	}
+	warn_if_open(cluster, arena, path, inside ? "a password" : NULL);
+	warn_if_open(cluster, arena, cluster->kubernetes.kubeconfig, "credentials");
 }
 
 void source_free(struct source *source)

@@ -40,11 +40,20 @@ struct source;
 int source_read_passwords(struct source *source, struct cluster *cluster,
 	const struct node *self, struct arena *arena, struct err *err);
 
+/* Adds a warning for each file with a password or credentials in it that everybody may
+ * read, and for those that everybody may write.  No refusal: what others could read they
+ * have read, and a cluster whose file mode is wrong should still come up.  0640 with
+ * roostd's group is as it should be. */
+void source_warn_of_open_files(const char *path, struct cluster *cluster,
+	const struct node *self, struct arena *arena);
+
 typedef void source_fn(void *arg);
 /* `changed` may be called at any time after the first source_watch(). */
 struct source *source_new(struct event_base *base, const char *path, source_fn *changed, void *arg);
 /* (Re)sets the watches; call it before each source_read(). */
 void source_watch(struct source *source);
+/* Another file besides, until the next source_watch(). */
+void source_watch_also(struct source *source, const char *path);
 void source_free(struct source *source);
 
 #endif

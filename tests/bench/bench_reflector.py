@@ -7,6 +7,7 @@ session and no roostd; they share one namespace, each with an address of its own
 Of what they are told they use nothing, for the next hops are their own addresses.
 """
 
+import contextlib
 import os
 import signal
 import statistics
@@ -42,7 +43,7 @@ protocol bgp reflector {{
 	graceful restart on;
 	ipv4 {{
 		import all;
-		export filter {{ bgp_large_community.add((64512, 82, 1)); accept; }};
+		export all;
 		next hop self;
 	}};
 }}
@@ -160,7 +161,10 @@ def bring_up(lab, clients):
     for words in (("status",), ("peers",), ("routes",)):
         print(f"  roostctl {' '.join(words):8} {1000 * roostctl_s(node, *words):7.0f} ms")
 
+
+def kill_bird(lab):
     print("BIRD of the reflector killed:")
+    node = lab.node("node1")
     starts, running = node.service_status()["bird"]["starts"], running_id(node)
     began = time.monotonic()
     node.kill_bird()
@@ -172,20 +176,28 @@ def bring_up(lab, clients):
     assert running_id(node) == running
 
 
+@contextlib.contextmanager
+def beside(lab, folder):
+    """The clients, in a namespace on the lab's segment."""
+    lab._connect("clients", {4: f"{address(0)}"})       # pylint: disable=protected-access
+    namespace = netns_name(lab.name, "clients")
+    netns.ip(namespace, f"addr del {address(0)}/24 dev eth0",
+             *(f"addr add {address(n)}/16 dev eth0" for n in range(CLIENTS)))
+    clients = Clients(namespace, folder)
+    try:
+        yield clients
+    finally:
+        clients.kill()
+
+
 def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.stdout.reconfigure(line_buffering=True)
     with Lab(f"b{os.getpid()}", nodes=1) as lab, tempfile.TemporaryDirectory() as folder:
         wait_healthy(lab.node("node1"))
-        lab._connect("clients", {4: f"{address(0)}"})       # pylint: disable=protected-access
-        namespace = netns_name(lab.name, "clients")
-        netns.ip(namespace, f"addr del {address(0)}/24 dev eth0",
-                 *(f"addr add {address(n)}/16 dev eth0" for n in range(CLIENTS)))
-        clients = Clients(namespace, folder)
-        try:
+        with beside(lab, folder) as clients:
             bring_up(lab, clients)
-        finally:
-            clients.kill()
+            kill_bird(lab)
 
 
 if __name__ == "__main__":

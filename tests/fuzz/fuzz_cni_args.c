@@ -1,22 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Any bytes as CNI_ARGS.  Either one clean error, or wishes that an ADD can be made of:
  * addresses, few, and the MAC address of one station. */
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #include "cni/lease.h"
 #include "cni/protocol.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			abort();                                                                   \
-	} while (0)
+#include "fuzz.h"
 
 #define CONFIGURATION                                                                              \
 	"{\"cniVersion\":\"1.1.0\",\"name\":\"n\",\"ipam\":{\"ranges\":[[{\"subnet\":"             \

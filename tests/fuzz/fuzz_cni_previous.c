@@ -4,21 +4,9 @@
  *
  * The input is one byte, the mode, who has the addresses, and the version, and then the
  * value of prevResult. */
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "cni/plan.h"
 #include "cni/protocol.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			abort();                                                                   \
-	} while (0)
+#include "fuzz.h"
 
 static void check_json(struct buf *out)
 {

@@ -4,23 +4,10 @@
  * its own ranges.
  *
  * The input is COMMAND-letter CNI_ARGS "\n" stdin [0xff node.json]. */
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "cni/lease.h"
 #include "cni/plan.h"
 #include "cni/protocol.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			abort();                                                                   \
-	} while (0)
+#include "fuzz.h"
 
 static void check_error(struct err *err)
 {

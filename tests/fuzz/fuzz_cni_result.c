@@ -4,22 +4,9 @@
  *
  * The input is one byte, the mode, the version and whether the plugin failed, and
  * what it printed. */
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "cni/plan.h"
 #include "cni/protocol.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			abort();                                                                   \
-	} while (0)
+#include "fuzz.h"
 
 static void check_json(struct buf *out)
 {

@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Any bytes as a lease store, and any sequence of taking, giving back and damage.
  * No address is ever held twice, and nothing is read outside of the bytes. */
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #include "base/mem.h"
 #include "cni/code.h"
 #include "cni/lease.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition))                                                                  \
-			abort();                                                                   \
-	} while (0)
+#include "fuzz.h"
 
 #define BOOT "64ddd676-7216-4fb1-a20b-c02c39eb3a06"
 #define SLOTS 64

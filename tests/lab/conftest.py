@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -23,6 +24,8 @@ LAB_FOLDER = os.path.join(HERE, "..", "..", "contrib", "lab")
 sys.path.insert(0, os.path.abspath(LAB_FOLDER))
 
 from cluster import wait_healthy  # noqa: E402  (beside this file)
+from cniharness import Host  # noqa: E402
+from kubelab import KubeLab  # noqa: E402
 from roostlab import Lab, Site  # noqa: E402  (the path had to be set first)
 from roostlab import sweep  # noqa: E402
 from roostlab.base import tail  # noqa: E402
@@ -40,13 +43,18 @@ def is_root():
 def pytest_configure(config):
     config.addinivalue_line("markers", "plain: the sanitizers would see nothing more: "
                             "contrib/check runs it on the ordinary build alone")
+    config.addinivalue_line("markers", "both: contrib/check runs it on both builds")
 
 
 def pytest_report_header():
     return None if is_root() else f"SKIPPED: {NEED_ROOT} (try: sudo make check)"
 
 
+@pytest.hookimpl(tryfirst=True)         # before -m chooses
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.name.startswith(("test_cni_", "test_agent_unit")):
+            item.add_marker("both")
     if not is_root():
         for item in items:
             if str(item.path).startswith(HERE):
@@ -56,8 +64,11 @@ def pytest_collection_modifyitems(items):
 def pytest_sessionstart():
     if not is_root():
         return
-    # A SIGTERM must run the fixtures' ends as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A SIGTERM must run the fixtures' ends as Ctrl-C does.  A worker of xdist may find itself
+    # in a thread that is not the main one (execnet races with its own first request), where
+    # no handler can be set: it then dies at once, and whoever started it sweeps.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name in sweep.labs():
         match = re.fullmatch(r"t(\d+)x\d+", name)
         if match and not os.path.exists(f"/proc/{match.group(1)}"):
@@ -96,7 +107,7 @@ def _lab_maker(kind=Lab):
     """A function that builds labs, and the function that takes them all down."""
     made = []
 
-    def make(**options):
+    def make(kind=kind, **options):
         if _needs(options):
             pytest.skip(f"needs {_needs(options)}")
         lab = kind(unique_lab_name(), **options)
@@ -145,6 +156,14 @@ def make_fresh_lab():
 
 
 @pytest.fixture(scope="module")
+def make_kube_lab():
+    """As make_lab, with an API server to tell the nodes of each other."""
+    make, finish = _lab_maker(KubeLab)
+    yield make
+    finish()
+
+
+@pytest.fixture(scope="module")
 def lab3(make_lab):
     """Three nodes with a pod each, a BIRD router and the outside host."""
     return make_lab(nodes=3, tor="bird", pods=1)
@@ -156,6 +175,21 @@ def lab(lab3):
     for node in lab3.nodes.values():
         wait_healthy(node)
     return lab3
+
+
+@pytest.fixture
+def host():
+    """A machine for the plugin alone."""
+    with Host() as one:
+        yield one
+
+
+@pytest.fixture(params=["bridge", "routed"])
+def either(request):
+    """The same in each mode."""
+    with Host() as one:
+        one.mode = request.param
+        yield one
 
 
 @pytest.fixture

@@ -5,14 +5,25 @@ node1 has three neighbours: node2; "tor", a BIRD that answers; and "ghost", a ro
 is not there, for what takes two sides to change.  What BIRD did is in its log.
 """
 
+import collections
 import json
+import random
 import re
+import subprocess
 
 import pytest
 from cluster import bird_log, since, status, table, wait_healthy
 
 from roostlab import wait_until
 from roostlab.addresses import CLUSTER, CLUSTER_AS, TOR, TOR_AS
+
+
+def bird_version():
+    """(2, 0, 12)"""
+    said = subprocess.run(["bird", "--version"], capture_output=True, text=True, check=True)
+    return tuple(map(int, re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said.stdout + said.stderr)
+                     .group(0).split(".")))
+
 
 PLANNED = "var/lib/roost/planned.yaml"      # beside the generations, and not watched
 SECRET = "/etc/roost/secret"
@@ -72,9 +83,14 @@ TABLE = [
     # Its own name is its session's.
     ("ghost", {}, {"name": "other"}, ("remove", "add")),
 ]
-# The other side has a say in these; they have tests of their own.
+HAS_SEND_HOLD_TIME = bird_version() >= (2, 15)
+if HAS_SEND_HOLD_TIME:
+    TABLE += [(where, {}, {"sendHoldTime": 300}, RESTART) for where in ("session", "tor")]
+# The other side has a say in these; they have tests of their own.  sendHoldTime is in the
+# table where BIRD has it.
 ELSEWHERE = {("tor", "bfd"), ("session", "bfd"), ("session", "ttlSecurity"),
-             ("session", "password"), ("session", "passwordFile"), ("tor", "extendedNextHop")}
+             ("session", "password"), ("session", "passwordFile"), ("tor", "extendedNextHop"),
+             ("session", "sendHoldTime"), ("tor", "sendHoldTime")}
 
 
 def entry(options):
@@ -195,6 +211,74 @@ def test_every_key_is_in_the_table(changes):
     assert peers == {key for where, key in tested if where != "session"}
 
 
+# -- and at random -----------------------------------------------------------------
+
+EDITS, SEED = 50, 20261124
+# What a key may be; None: it is left out.
+POOL = {
+    "session": {"holdTime": [60, 77], "keepaliveTime": [10, 20], "connectRetryTime": [6, 7],
+                "gracefulRestart": ["{restartTime: 90}"], "importLimit": [900, 901],
+                "longLivedGracefulRestart": ["{staleTime: 60}"]},
+    "tor": {"holdTime": [70, 80], "addPaths": ["rx", "both"], "importLimit": [500, 501],
+            "import": ["[]", "[10.0.0.0/8]", "[0.0.0.0/0, 10.244.0.0/16]"],
+            "export": ["[]", "[cluster]", "[pods, default]"], "localPreference": [150, 200],
+            "asPathLimit": [1, 2], "med": [5, 6], "communities": ["['64512:100']"],
+            "largeCommunities": ["['64512:100:1']"], "nextHopSelf": ["false", "true"],
+            "nodeSelector": ["{rack: a}", "{rack: b}"]},
+    "ghost": {"holdTime": [70, 80], "passive": ["true"], "role": ["customer", "peer"],
+              "allowLocalAS": [1, 2], "address": ["192.168.1.251"], "asNumber": [65098],
+              "port": [1179], "password": ["abc", "abd"], "ttlSecurity": ["true"],
+              "import": ["[]", "[0.0.0.0/0]"], "export": ["[cluster]"], "med": [5],
+              "importLimit": [500], "nodeSelector": ["{rack: b}"]},
+    "node9": {"podCIDRs": ["[10.244.9.0/24]", "[10.244.9.0/25]"], "there": ["true"]},
+}
+
+
+def random_edit(chance, state):
+    """Changes one to three keys of one place."""
+    where = chance.choices(list(POOL), weights=(2, 6, 5, 3))[0]
+    for key in chance.sample(sorted(POOL[where]), chance.randint(1, min(3, len(POOL[where])))):
+        value = chance.choice([None, *POOL[where][key]])
+        state[where].pop(key, None)
+        if value is not None:
+            state[where][key] = value
+    return where
+
+
+def config_of(lab, state):
+    """The file with all of that."""
+    head = config(lab).split("peers:\n")[0]
+    node9 = dict(state["node9"])
+    if node9.pop("there", None):
+        head += "  - " + entry({"name": "node9", "addresses": "[192.168.1.19]", **node9}) + "\n"
+    peers = [entry({**values, **state[name]}) for name, values in PEERS.items()]
+    return (head + "peers:\n" + "".join(f"  - {text}\n" for text in peers)
+            + "bird: {confirmTimeout: 60}\n" + f"session: {entry(state['session'])}\n")
+
+
+@pytest.mark.plain
+def test_fifty_random_edits_do_what_plan_has_said(changes):
+    lab, node = changes
+    change(node, config(lab))
+    wait_up(node, "node2:v4", "tor:peer")
+    chance, state = random.Random(SEED), {where: {} for where in POOL}
+    counts = collections.Counter()
+    for number in range(EDITS):
+        where = random_edit(chance, state)
+        up = set(since(node))
+        plan, did, log = change(node, config_of(lab, state))
+        # Of a session that is not up no route is looked at again, and BIRD says nothing.
+        seen = {name: "keep" if action == "refresh" and name not in up else action
+                for name, action in plan.items()}
+        assert did == seen, f"edit {number}, {where}: {state[where]}\n{log}"
+        assert went_down(log) == {name for name in plan if plan[name] in ("RESTART", "remove")}
+        counts.update(plan.values())
+    print(f"{EDITS} edits: {dict(counts)}")
+    assert len(counts) == 5, f"not every action was among them: {counts}"
+    change(node, config(lab))
+    wait_up(node, "node2:v4", "tor:peer")
+
+
 # -- what the other side has a say in --------------------------------------------
 
 def change_router(lab, edit):
@@ -238,11 +322,13 @@ def test_ttl_security_holds_a_session_together_when_both_have_it(changes):
     lab, node = changes
     wait_up(node, "node2:v4", "tor:peer")
     before = since(node)["node2:v4"]
+    # hold time: so long may a session be half up that one side alone has it on.
+    here = "\tttl security on;\n\thold time 9;\n"
     change_router(lab, lambda text: text.replace("template bgp node4 {\n",
-                                                 "template bgp node4 {\n\tttl security on;\n"))
+                                                 f"template bgp node4 {{\n{here}"))
     change(node, config(lab, "tor", {"ttlSecurity": "true"}))
     wait_up(node, "tor:peer")
-    change_router(lab, lambda text: text.replace("\tttl security on;\n", ""))
+    change_router(lab, lambda text: text.replace(here, ""))
     change(node, config(lab))
     wait_up(node, "tor:peer")
     assert since(node)["node2:v4"] == before
@@ -289,6 +375,110 @@ protocol bgp link_local {{
     wait_until(lambda: not any("via" in route for route in node.routes()), 30, "it is gone")
     change(node, config(lab, "ghost", {"nodeSelector": "{rack: b}"}))   # or it would be waited for
     change(node, config(lab))
+
+
+# -- what both sides must have, on all nodes at once ------------------------------
+
+@pytest.fixture(scope="module")
+def mesh(make_lab):
+    lab = make_lab(nodes=4, tor="none", ipv6=True)
+    for node in lab.nodes.values():
+        wait_healthy(node)
+        node.exec(["sh", "-c", f"umask 027; echo abc > {SECRET}; chgrp bird {SECRET}"])
+    return lab
+
+
+@pytest.fixture(scope="module")
+def pair(make_lab):
+    lab = make_lab(nodes=2, tor="none", ipv6=True)
+    for node in lab.nodes.values():
+        wait_healthy(node)
+    return lab
+
+
+def became_of(node, generation):
+    """What became of the ones after that."""
+    return {row["outcome"] for row in table(node, "history") if (row["generation"] or 0) > generation}
+
+
+def change_everywhere(lab, options):
+    """All nodes get the file at the same time.  {node: (what it had planned, the sessions that
+    went down, what became of the steps)}"""
+    text = lab.config() + f"session: {entry(options)}\n"
+    plans = {node: planned(node, text) for node in lab.nodes.values()}
+    seen = {node: len(bird_log(node)) for node in plans}
+    old = {node: status(node)["configuration"]["generation"] for node in plans}
+    for node in plans:
+        node.write_config(text)
+
+    def has_it(node):
+        return (node.roostctl("plan").returncode == 0 and len(since(node)) == len(plans[node])
+                and status(node).get("health") == "healthy")
+    for node in plans:
+        wait_until(lambda: has_it(node), 90,
+                   lambda: f"{node.name} has it: {status(node).get('problems')} {since(node)}", 0.5)
+    return {node: (plan, went_down(bird_log(node)[seen[node]:]), became_of(node, old[node]))
+            for node, plan in plans.items()}
+
+
+def check_everywhere(lab, options, action):
+    for node, (plan, down, became) in change_everywhere(lab, options).items():
+        sessions = {f"{other}:v{family}" for other in lab.nodes if other != node.name for family in (4, 6)}
+        assert plan == dict.fromkeys(sessions, action), node.name
+        assert became == {"confirmed"}, node.name
+        assert down == (sessions if action == "RESTART" else set()), node.name
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("before, after", [
+    ({}, {"password": "abc"}),
+    ({"password": "abc"}, {"password": "abd"}),
+    ({}, {"passwordFile": SECRET}),
+])
+def test_a_password_comes_and_goes_on_all_nodes_of_a_mesh_at_once(mesh, before, after):
+    """All sessions restart, in steps, and each is up again when both its ends have had it."""
+    change_everywhere(mesh, before)
+    check_everywhere(mesh, after, "RESTART")
+    check_everywhere(mesh, before, "RESTART")
+
+
+@pytest.mark.plain
+def test_bfd_comes_and_goes_on_all_nodes_of_a_mesh_at_once(mesh):
+    """Its end is planned as a restart.  If the neighbour takes it for a failure first it is one."""
+    change_everywhere(mesh, {})
+    check_everywhere(mesh, {"bfd": "true"}, "keep")
+    wait_until(lambda: all(row["bfd"] == "Up" for node in mesh.nodes.values()
+                           for row in table(node, "peers")), 30, "BFD is up everywhere")
+    for node, (plan, down, became) in change_everywhere(mesh, {}).items():
+        assert set(plan.values()) == {"RESTART"} and became == {"confirmed"}, node.name
+        assert down <= set(plan), node.name
+
+
+def test_ttl_security_comes_and_goes_on_two_nodes_at_once(pair):
+    check_everywhere(pair, {"ttlSecurity": "true"}, "RESTART")
+    check_everywhere(pair, {}, "RESTART")
+
+
+# -- what this BIRD lacks ------------------------------------------------------
+
+@pytest.mark.skipif(HAS_SEND_HOLD_TIME, reason="this BIRD has all options: they are in the table")
+def test_an_option_that_this_bird_lacks_is_refused_by_name_and_version(changes):
+    lab, node = changes
+    change(node, config(lab))
+    before = since(node)
+    version = ".".join(map(str, bird_version()))
+    for where, who in (("session", "session"), ("tor", "peer tor")):
+        said = f"{who}: sendHoldTime needs BIRD 2.15 or newer, and this BIRD is {version}"
+        node.write_config(config(lab, where, {"sendHoldTime": 300}))
+        plan = node.roostctl("plan")
+        assert (plan.returncode, plan.stdout, plan.stderr) == (1, "", f"roostctl: {said}\n")
+        done = node.roostctl("apply")
+        assert done.returncode == 1
+        assert "refused" in done.stdout + done.stderr and said in done.stdout + done.stderr
+        assert f"the configuration was not applied (refused): {said}" in status(node)["problems"]
+        assert since(node) == before
+    change(node, config(lab))
+    assert status(node)["configuration"]["lastRefusal"] is None
 
 
 # -- passwords -----------------------------------------------------------------

@@ -100,7 +100,7 @@ def test_what_was_rolled_back_is_not_confirmed_by_asking_again(lab):
     judged; and a file that was touched meanwhile is no new file."""
     node = lab.node("node1")
     old = running_id(node)
-    node.write_config(lab.config(extra="bird: {confirmTimeout: 5}\n").replace(
+    node.write_config(lab.config(extra="session: {importLimit: 5001}\nbird: {confirmTimeout: 5}\n").replace(
         "192.168.1.1\"\n", "192.168.1.99\"\n"))
     wait_until(lambda: "unconfirmed" in node.birdc("configure status"), 20, "the trial is on")
     node.exec(["touch", "/etc/roost/roost.yaml"])
@@ -115,7 +115,7 @@ def test_what_was_rolled_back_is_not_confirmed_by_asking_again(lab):
 def test_a_bad_file_during_a_trial_is_not_overtaken_by_an_older_one(lab):
     node = lab.node("node1")
     old = running_id(node)
-    for text in (lab.config(extra="bird: {confirmTimeout: 5}\n").replace(
+    for text in (lab.config(extra="session: {importLimit: 5002}\nbird: {confirmTimeout: 5}\n").replace(
             "192.168.1.1\"\n", "192.168.1.99\"\n"), lab.config(extra="session: {holdTime: 66}\n")):
         node.write_config(text)
         wait_until(lambda: "unconfirmed" in node.birdc("configure status"), 20, "a trial is on")
@@ -167,7 +167,7 @@ def test_a_full_disk_changes_nothing_and_is_said(make_fresh_lab):
     node = lab.node("node1")
     wait_healthy(node)
     before = running_id(node), since(node)
-    node.exec(["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "full", "/mnt"])
+    node.exec(["mount", "-t", "tmpfs", "-o", "size=128k,mode=755", "full", "/mnt"])
     node.exec(["sh", "-c", "cp -a /var/lib/roost/. /mnt/ && mount --move /mnt /var/lib/roost"])
     node.exec(["sh", "-c", "cat /dev/zero > /var/lib/roost/fill"], check=False)
     node.write_config(lab.config(extra="session: {holdTime: 61}\n"))

@@ -134,7 +134,8 @@ def test_a_change_that_means_nothing_sends_nothing(lab):
     assert table(node, "plan") == {"sessions": [
         {"session": "node2:v4", "action": "keep", "why": None},
         {"session": "node3:v4", "action": "keep", "why": None},
-        {"session": "tor:peer", "action": "keep", "why": None}], "diff": ""}
+        {"session": "tor:peer", "action": "keep", "why": None}], "diff": "", "warnings": [],
+        "generation": status(node)["configuration"]["generation"], "running": True}
 
 
 # -- the operator's snippets ---------------------------------------------------

@@ -40,10 +40,12 @@ sys.stdin.read()
 """
 
 # Connects to argv[1] again and again until its stdin is closed; prints whom it was seen as.
+# Closed by a reset: a port in TIME_WAIT for each would be all ports within a minute.
 HAMMER = """
-import select, socket, sys
+import select, socket, struct, sys
 while not select.select([sys.stdin], [], [], 0)[0]:
     with socket.create_connection((sys.argv[1], 7000), 5) as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         print(peer.makefile().readline().strip(), flush=True)
 """
 

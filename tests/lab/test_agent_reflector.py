@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Topology reflector: who speaks to whom, and how one gets there and back.
+"""Topologies: who speaks to whom, and how one gets from one to another.
 
-node1 and node2 are reflectors, node3 to node5 their clients, dual-stack.
+node1 and node2 are reflectors, node3 to node5 their clients, dual-stack.  node5 has no
+podCIDRs, as nodes of a control plane often have none.
 """
 
 import contextlib
@@ -13,24 +14,49 @@ from cluster import loads, since, status, table, wait_healthy
 from roostlab import Pinger, wait_until
 
 REFLECTORS = ("node1", "node2")
+PODLESS = "node5"
+RACKS = {"node1": "a", "node3": "a", "node2": "b", "node4": "b", PODLESS: "b"}
+MOVED = {**RACKS, "node3": "b"}
+
+
+def config(lab, nodes=None):
+    """The lab's file, a mesh."""
+    text = lab.config(nodes)
+    if PODLESS in lab.nodes:
+        text = re.sub(rf"(- name: {PODLESS}\n.*\n)    podCIDRs: .*\n", r"\1", text)
+    return text
 
 
 def reflecting(lab, topology="reflector", reflectors=REFLECTORS, nodes=None):
     """The lab's file with reflectors in it."""
-    text = lab.config(nodes).replace("topology: mesh", f"topology: {topology}")
+    text = config(lab, nodes).replace("topology: mesh", f"topology: {topology}")
     for name in reflectors:
         text = text.replace(f"- name: {name}\n", f"- name: {name}\n    reflector: true\n")
     return text
 
 
+def racked(lab, racks):
+    """With a reflector for each rack."""
+    text = reflecting(lab, "reflector\n  topologyKey: rack")
+    for name, rack in racks.items():
+        text = text.replace(f"- name: {name}\n", f"- name: {name}\n    labels: {{rack: {rack}}}\n")
+    return text
+
+
 @pytest.fixture(scope="module")
 def lab5(make_lab):
-    return make_lab(nodes=5, tor=None, ipv6=True, pods=1)
+    lab = make_lab(nodes=5, tor=None, ipv6=True)
+    lab.write_config(config(lab))
+    wait_settled(lab, {node: everyone_but(lab, node) for node in lab.nodes})
+    for name in lab.nodes:
+        if name != PODLESS:
+            lab.add_pod(name)
+    return lab
 
 
 @pytest.fixture
 def mesh(lab5):
-    lab5.write_config(lab5.config())
+    lab5.write_config(config(lab5))
     wait_settled(lab5, {node: everyone_but(lab5, node) for node in lab5.nodes})
     return lab5
 
@@ -52,6 +78,13 @@ def neighbours(lab, reflectors=REFLECTORS):
             for name in lab.nodes}
 
 
+def neighbours_in_racks(lab, racks):
+    return {name: {other for other in everyone_but(lab, name)
+                   if name in REFLECTORS and other in REFLECTORS
+                   or racks[name] == racks[other] and {name, other} & set(REFLECTORS)}
+            for name in lab.nodes}
+
+
 def spoken_to(node):
     return {name.rsplit(":")[0] for name in node.sessions()}
 
@@ -63,16 +96,25 @@ def wait_settled(lab, want):
                    lambda: f"{name} has sessions with {sorted(others)}: {sorted(spoken_to(node))}")
         wait_healthy(node)
         assert status(node)["sessions"]["leaving"] == 0
-    assert lab.missing_routes() == []
+    assert missing_routes(lab) == []
+
+
+def missing_routes(lab):
+    none = lab.node(PODLESS).addresses.pods.values() if PODLESS in lab.nodes else ()
+    return [text for text in lab.missing_routes() if not any(prefix in text for prefix in none)]
 
 
 @contextlib.contextmanager
 def all_pinging(lab):
-    """Every pod pings every other one, by IPv4 or by IPv6."""
-    pods = [lab.pod(f"{name}-pod1") for name in lab.nodes]
+    """Every pod pings every other one, by IPv4 or by IPv6; a node without pods pings all."""
+    pods = list(lab.pods.values())
+    pairs = [(a.netns, b.addresses[4 if (i + k) % 2 else 6])
+             for i, a in enumerate(pods) for k, b in enumerate(pods) if a is not b]
+    if PODLESS in lab.nodes:
+        pairs += [(lab.node(PODLESS).netns, address)
+                  for pod in pods for address in pod.addresses.values()]
     with contextlib.ExitStack() as stack:
-        pingers = [stack.enter_context(Pinger(a.netns, b.addresses[4 if (i + k) % 2 else 6]))
-                   for i, a in enumerate(pods) for k, b in enumerate(pods) if a is not b]
+        pingers = [stack.enter_context(Pinger(*pair)) for pair in pairs]
         yield
         lost = {(p.source_netns, p.address): p.stop() for p in pingers}
     assert {pair: n for pair, n in lost.items() if n} == {}
@@ -103,6 +145,21 @@ def test_from_mesh_to_reflector_and_back_without_a_lost_ping(mesh, order):
             else:
                 by_and_by(mesh, text, names)
             wait_settled(mesh, want)
+
+
+# With a reflector in each rack none serves all, and each parts from the other rack's nodes.
+@pytest.mark.parametrize("order", [
+    ("node5", "node4", "node3", "node2", "node1"), ("node2", "node1", "node3", "node4", "node5"), ()],
+    ids=["clients first", "reflectors first", "at once"])
+def test_racks_and_a_node_that_moves_to_another_one_lose_no_ping(mesh, order):
+    with all_pinging(mesh):
+        for racks in (RACKS, MOVED):
+            text = racked(mesh, racks)
+            if order:
+                by_and_by(mesh, text, order)
+            else:
+                mesh.write_config(text)
+            wait_settled(mesh, neighbours_in_racks(mesh, racks))
 
 
 def test_marking_reflectors_first_changes_no_session(mesh):
@@ -154,8 +211,9 @@ def test_a_node_that_comes_adds_its_sessions_and_touches_no_other(reflected):
     node6 = reflected.nodes.pop("node6")
     reflected.write_config(reflecting(reflected))
     for node in reflected.nodes.values():
-        wait_until(lambda: route_of(node, "10.244.6.0/24") is None, 30,
-                   f"{node.name} has forgotten node6")
+        for prefix in node6.addresses.pods.values():
+            wait_until(lambda: route_of(node, prefix) is None, 30,
+                       f"{node.name} has forgotten {prefix}")
     wait_settled(reflected, neighbours(reflected))
     assert {node.name: since(node) for node in reflected.nodes.values()} == before
     node6.power_off()
@@ -185,3 +243,50 @@ def test_a_client_cannot_announce_what_is_another_nodes(reflected):
         heard = reflected.node(name).birdc("show route protocol 'node3:v4'")
         assert "10.244.3.0/24" in heard and not any(prefix in heard for prefix in stolen)
     assert node5.routes() == before
+
+
+# -- none ----------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def lab_tor(make_lab):
+    return make_lab(nodes=3, tor="bird", ipv6=True, pods=1)
+
+
+def routed(lab, topology, brings=True):
+    """With a router of another AS, which brings the other nodes' podCIDRs only to those that
+    take their own AS in a path."""
+    text = lab.config().replace("topology: mesh", f"topology: {topology}")
+    return text.replace("asNumber: 65001", "asNumber: 65001\n    allowLocalAS: 1") if brings else text
+
+
+@pytest.fixture
+def unrouted(lab_tor):
+    lab_tor.write_config(lab_tor.config().split("peers:")[0])
+    wait_until(lambda: all(spoken_to(node) == everyone_but(lab_tor, name)
+                           for name, node in lab_tor.nodes.items()), 60, "a mesh without routers")
+    for node in lab_tor.nodes.values():
+        wait_healthy(node)
+    return lab_tor
+
+
+# One edit, or the routers first.
+@pytest.mark.parametrize("steps", [("none",), ("mesh", "none")], ids=["none", "mesh, none"])
+def test_from_mesh_to_routers_alone_and_back_without_a_lost_ping(unrouted, steps):
+    routers = {"tor", "tor-v6"}
+    with all_pinging(unrouted):
+        for topology in (*steps, "mesh"):
+            by_and_by(unrouted, routed(unrouted, topology), unrouted.nodes)
+            wait_settled(unrouted, {name: routers | (everyone_but(unrouted, name)
+                                                     if topology == "mesh" else set())
+                                    for name in unrouted.nodes})
+
+
+def test_where_routers_do_not_bring_it_a_mesh_stays_until_somebody_insists(unrouted):
+    with all_pinging(unrouted):
+        by_and_by(unrouted, routed(unrouted, "none", brings=False), unrouted.nodes)
+        for name, node in unrouted.nodes.items():
+            wait_until(lambda: status(node)["sessions"]["leaving"] == 4, 30, f"{name} keeps its mesh")
+            assert spoken_to(node) == everyone_but(unrouted, name) | {"tor", "tor-v6"}
+    for node in unrouted.nodes.values():
+        node.roostctl("apply", "--force")
+        assert spoken_to(node) == {"tor", "tor-v6"}

@@ -18,12 +18,6 @@ VERSION, UNSUPPORTED, ENVIRONMENT, IO, DECODE, CONFIG, NETNS, TRY_LATER = 1, 2, 
 UNAVAILABLE, EXISTS, KERNEL, DIFFERS = 50, 100, 101, 102
 
 
-@pytest.fixture
-def host():
-    with Host() as one:
-        yield one
-
-
 # ---------------------------------------------------------------- streams and exit codes
 
 BAD_CALLS = {

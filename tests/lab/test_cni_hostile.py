@@ -11,23 +11,10 @@ import time
 
 import pytest
 
-from cniharness import CALL_SECONDS, Host
+from cniharness import CALL_SECONDS
 
 ENVIRONMENT, DECODE, CONFIG = 4, 6, 7
 STRACE = shutil.which("strace")
-
-
-@pytest.fixture
-def host():
-    with Host() as one:
-        yield one
-
-
-@pytest.fixture(params=["bridge", "routed"])
-def either(request):
-    with Host() as one:
-        one.mode = request.param
-        yield one
 
 
 def with_ipam(**ipam):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from cniharness import VERSIONS, Host, one_packet_arrives
+from cniharness import VERSIONS, one_packet_arrives
 
 ENVIRONMENT, DECODE, CONFIG, TRY_LATER = 4, 6, 7, 11
 UNAVAILABLE, LIMITED, EXISTS, KERNEL, DIFFERS, DELEGATE = 50, 51, 100, 101, 102, 103
@@ -20,12 +20,6 @@ DEBIAN = "/usr/lib/cni"         # of the package containernetworking-plugins
 PROTOCOL = "82"                 # of the node's routes to routed pods
 V4, V6 = "10.244.1.2", "fd00:10:244:1::2"
 GATEWAYS = {"169.254.1.1", "fe80::1"}
-
-
-@pytest.fixture
-def host():
-    with Host() as one:
-        yield one
 
 
 def need_debian(*names):

@@ -8,23 +8,10 @@ import subprocess
 
 import pytest
 
-from cniharness import Host, one_packet_arrives
+from cniharness import one_packet_arrives
 
 IO, DECODE, CONFIG, KERNEL, DIFFERS = 5, 6, 7, 101, 102
 V4, V6 = "10.244.1.0/24", "fd00:10:244:1::/64"
-
-
-@pytest.fixture
-def host():
-    with Host() as one:
-        yield one
-
-
-@pytest.fixture(params=["bridge", "routed"])
-def either(request):
-    with Host() as one:
-        one.mode = request.param
-        yield one
 
 
 def check(host, pod, result, container="c1", **change):

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from cniharness import Host, find_plugin, is_sanitized, read_leases
+from cniharness import find_plugin, is_sanitized, read_leases
 from leasefile import FREED, HELD, fill
 
 STRACE = shutil.which("strace")
@@ -22,12 +22,6 @@ SUBNETS = ("10.128.0.0/16", "fd00:10:244:1::/64")
 # there is), and how often one has to look until a link is ready is the kernel's.
 IGNORED = {"mmap", "munmap", "mremap", "brk", "madvise", "mprotect", "sysinfo",
            "sendmsg", "recvmmsg", "clock_nanosleep"}
-
-
-@pytest.fixture
-def host():
-    with Host() as one:
-        yield one
 
 
 def conf_of(host, count, state=HELD, **more):

@@ -21,12 +21,6 @@ READ_ONLY = ["unshare", "-m", "sh", "-c",
              'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"']
 
 
-@pytest.fixture
-def host():
-    with Host() as one:
-        yield one
-
-
 def path(host, name="leases"):
     return f"{host.data_dir}/pods/{name}"
 

@@ -9,15 +9,9 @@ import threading
 
 import pytest
 
-from cniharness import Host, find_plugin
+from cniharness import find_plugin
 
 BUILD = os.path.dirname(find_plugin())
-
-
-@pytest.fixture
-def host():
-    with Host() as one:
-        yield one
 
 
 @pytest.fixture

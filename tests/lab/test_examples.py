@@ -6,6 +6,7 @@ outside reach each other, and that the routers hold exactly what they should.
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -15,12 +16,12 @@ from cluster import since, wait_healthy
 from roostlab import Pinger, netns, wait_until
 from roostlab.addresses import OUTSIDE, in_rack
 from roostlab.ping import matrix
-from roostlab.site import OUTSIDE_AS
+from roostlab.site import OUTSIDE_AS, Route
 
 EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "contrib", "examples")
 DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
 TIMEOUT_S = 60
-PING_MS = 20
+PING_MS, AWAY_MS = 20, 4000
 
 
 def example(name):
@@ -41,32 +42,41 @@ def build(make_site):
 
 # -- what should be there ------------------------------------------------------
 
-def pods_of(site, path, communities=""):
-    """What a router should have heard from each node: {(prefix, AS path, next hop, communities)}."""
-    return {family: {(node.addresses.pods[family], path(node), node.addresses.address[family],
-                      communities) for node in site.nodes.values()}
+def pods_of(site, path, communities="", more=lambda node: ""):
+    """What a router should have heard from each node: {family: {Route}}."""
+    return {family: {Route(node.addresses.pods[family], path(node), node.addresses.address[family],
+                           communities, more(node)) for node in site.nodes.values()}
             for family in site.families}
 
 
 def default_route(site, path=str(OUTSIDE_AS)):
-    return {family: {(DEFAULT[family], path, OUTSIDE[family], "")} for family in site.families}
+    return {family: {Route(DEFAULT[family], path, OUTSIDE[family])} for family in site.families}
+
+
+# Of nodes that listen to reflectors, on what is exported as `cluster` (RENDER_MARK).
+MARK = "large 64512:82:1"
 
 
 def wait_heard(router, want):
     """Until a router holds these BGP routes and no other."""
     for family, routes in want.items():
-        wait_until(lambda: router.bgp_routes(family) == routes, TIMEOUT_S,
-                   lambda: f"{router.name} holds\n{sorted(routes)}:\n"
-                           f"{sorted(router.bgp_routes(family))}", 0.2)
+        def heard():
+            return {route._replace(more=route.more.replace(MARK, "").strip())
+                    for route in router.bgp_routes(family)}
+        wait_until(lambda: heard() == routes, TIMEOUT_S,
+                   lambda: f"{router.name} holds\n{sorted(routes)}:\n{sorted(heard())}", 0.2)
+
+
+def ways(machine, family):
+    """{prefix: {gateway}}: where a kernel sends packets to, by BIRD's word."""
+    return {DEFAULT[family] if route["dst"] == "default" else route["dst"]:
+            {hop["gateway"] for hop in route.get("nexthops", [route])}
+            for route in machine.routes(family)
+            if route.get("protocol") == "bird" and route.get("metric") == 32}
 
 
 def next_hops(machine, prefix, family):
-    """Where a kernel sends packets to a prefix, by BIRD's word."""
-    for route in machine.routes(family):
-        if route["dst"] == ("default" if prefix == DEFAULT[family] else prefix) \
-                and route.get("protocol") == "bird" and route.get("metric") == 32:
-            return {hop["gateway"] for hop in route.get("nexthops", [route])}
-    return set()
+    return ways(machine, family).get(prefix, set())
 
 
 def wait_next_hops(machine, prefix, want):
@@ -79,11 +89,11 @@ def wait_next_hops(machine, prefix, want):
 def wait_nodes(site, wanted, healthy=True):
     """Until each node has the way to each other node's pods that wanted(node, other, family) says."""
     for node in site.nodes.values():
-        for other in site.nodes.values():
-            for family in site.families:
-                if other is not node:
-                    wait_next_hops(node, other.addresses.pods[family],
-                                   wanted(node, other, family))
+        for family in site.families:
+            want = {other.addresses.pods[family]: set(wanted(node, other, family))
+                    for other in site.nodes.values() if other is not node}
+            wait_until(lambda: want.items() <= ways(node, family).items(), TIMEOUT_S,
+                       lambda: f"{node.name} reaches {want}: {ways(node, family)}", 0.1)
         if healthy:
             wait_healthy(node, TIMEOUT_S)
 
@@ -156,17 +166,33 @@ def check_traffic(site):
         assert seen_source(site, first.netns, last, family) == first.addresses[family]
 
 
+def check_restart_of_bird(site):
+    """Killed and away for some seconds: who is outside, and other pods, reach its node's pods."""
+    node = site.node("node1")
+    pod, *_, far = sorted(site.pods.values(), key=lambda pod: pod.node_name)
+    before = since(node)
+    with contextlib.ExitStack() as stack:
+        pingers = [stack.enter_context(Pinger(source, pod.addresses[family], 1000 / PING_MS))
+                   for family in site.families for source in (site.outside_netns, far.netns)]
+        node.stop_bird(signal.SIGKILL)
+        seen = [pinger.sent for pinger in pingers]
+        wait_until(lambda: all(pinger.sent > n + AWAY_MS / PING_MS for pinger, n in zip(pingers, seen)),
+                   TIMEOUT_S, "the pings go on")
+        node.start_bird()
+        wait_until(lambda: set(since(node)) == set(before), TIMEOUT_S, "every session is up again", 0.2)
+        assert all(since(node)[name] != when for name, when in before.items())
+        wait_healthy(node, TIMEOUT_S)
+        lost = [(pinger.source_netns, pinger.address, pinger.stop()) for pinger in pingers]
+    assert not [row for row in lost if row[-1]]
+
+
 # -- two racks, an AS each, two routers ----------------------------------------
-
-def two_racks_ebgp(build):
-    return build("two-racks-ebgp", {1: ["node1", "node2"], 2: ["node3", "node4"]},
-                 {"router1.frr.conf": 65001, "router2.bird.conf": 65002}, default_route=False)
-
 
 def wait_two_racks_ebgp(site):
     rack_as = {1: "64512", 2: "64513"}
     for router in site.routers:
-        pods = pods_of(site, lambda node: rack_as[node.addresses.rack], "65000:100")
+        pods = pods_of(site, lambda node: rack_as[node.addresses.rack], "65000:100",
+                       lambda node: f"med 50 large 64512:100:{node.addresses.rack}")
         wait_heard(router, {family: pods[family] | default_route(site)[family]
                             for family in site.families})
     # In one's own rack straight to the node, else by both routers.
@@ -178,15 +204,11 @@ def wait_two_racks_ebgp(site):
             wait_next_hops(node, DEFAULT[family], routers_of(site, node.addresses.rack, family))
 
 
-def test_two_racks_with_an_as_each(build):
-    site = two_racks_ebgp(build)
+def test_two_racks_with_an_as_each_go_on_without_one_router(build, capsys):
+    site = build("two-racks-ebgp", {1: ["node1", "node2"], 2: ["node3", "node4"]},
+                 {"router1.frr.conf": 65001, "router2.bird.conf": 65002}, default_route=False)
     wait_two_racks_ebgp(site)
     check_traffic(site)
-
-
-def test_two_racks_go_on_without_one_router(build, capsys):
-    site = two_racks_ebgp(build)
-    wait_two_racks_ebgp(site)
     for down, router in enumerate(site.routers, 1):
         # Each flow has its router, by a hash: of these some go by the one, some by the other.
         pairs = [(a, b) for a in site.pods.values() for b in site.pods.values()
@@ -206,6 +228,8 @@ def test_two_racks_go_on_without_one_router(build, capsys):
         with capsys.disabled():
             print(f"\n{router.name} down: {sum(map(bool, lost))} of {len(lost)} flows lost pings, "
                   f"at most {max(lost)} ms of them; BFD is 3 x 100 ms")
+        # The aim is 1 s; two busy cores add to it, and without BFD it would be 9 s.
+        assert max(lost) < 5000
         wait_pings(site)
         site.set_links(router, "up")
         wait_two_racks_ebgp(site)
@@ -222,6 +246,7 @@ def test_two_racks_with_reflecting_routers(build):
                             for family in site.families})
     wait_nodes(site, lambda node, other, family: routers_of(site, node.addresses.rack, family))
     check_traffic(site)
+    check_restart_of_bird(site)
 
 
 # -- a default route from two routers ------------------------------------------
@@ -238,6 +263,7 @@ def test_a_default_route_that_is_learned(build):
         for family in site.families:
             wait_next_hops(node, DEFAULT[family], routers_of(site, 1, family))
     check_traffic(site)
+    check_restart_of_bird(site)
     # One takes it back: the other one's is left.
     site.routers[0].change("router bgp 65001", "neighbor 10.99.0.2 shutdown",
                            "neighbor fd00:99::2 shutdown")
@@ -266,6 +292,7 @@ def test_a_single_rack(build, file):
     site = build("single-rack", {1: RACK}, {file: 65001}, families=[4])
     wait_one_segment(site)
     check_traffic(site)
+    check_restart_of_bird(site)
 
 
 TWO_ROUTERS = {"router1.frr.conf": 65001, "router2.bird.conf": 65002}
@@ -276,19 +303,17 @@ def test_a_mesh_of(build, name, families):
     site = build(name, {1: RACK}, TWO_ROUTERS, families=families)
     wait_one_segment(site)
     check_traffic(site)
+    check_restart_of_bird(site)
 
 
-def test_reflectors(build, capsys):
-    """Of the file's twenty nodes the lab has eight, the two reflectors and six others: the
-    twelve that are away show that nobody needs them, and two cores have enough to do."""
-    site = build("reflectors", {1: [f"node{i}" for i in range(1, 9)]}, TWO_ROUTERS)
-    with capsys.disabled():
-        print("\nreflectors.yaml: 8 of its 20 nodes run, so that the test stays quick")
-    wait_one_segment(site, healthy=False)
+@pytest.mark.plain
+def test_twenty_nodes_two_of_them_reflectors(build):
+    site = build("reflectors", {1: [f"node{i}" for i in range(1, 21)]}, TWO_ROUTERS)
+    wait_one_segment(site)
     for node in site.nodes.values():
         reflector = node.name in ("node1", "node2")
         # Two families; of the routers a reflector has two, the others none.
-        wait_until(lambda: len(since(node)) == 2 * ((7 + 2) if reflector else 2), TIMEOUT_S,
+        wait_until(lambda: len(since(node)) == 2 * ((19 + 2) if reflector else 2), TIMEOUT_S,
                    lambda: f"{node.name} has its sessions and no more: {sorted(since(node))}", 0.2)
     check_traffic(site)
 
@@ -303,3 +328,4 @@ def test_a_gobgp_reflector(build):
     wait_heard(site.routers[1], pods_of(site, lambda node: ""))
     wait_nodes(site, lambda node, other, family: [other.addresses.address[family]])
     check_traffic(site)
+    check_restart_of_bird(site)

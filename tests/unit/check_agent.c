@@ -35,43 +35,115 @@ static void on_turned(void *arg)
 	((struct fake_bird *)arg)->finished = true;
 }
 
+/* With what `more` adds to the file, for node `name`; it is about to look. */
+static struct agent *start(struct fake_bird *fake, const struct act *script, const char *name,
+	const char *more)
+{
+	static char config[64];
+	struct agent_options options = {.node_name = name, .config = config};
+	struct agent *agent;
+	char text[1000];
+	struct err err;
+
+	fake_bird_start(fake, script);
+	ck_assert_int_eq(setenv("ROOST_ETC", fake->dir, 1), 0);
+	ck_assert_int_eq(generation_init(fake->dir, &err), 0);
+	snprintf(text, sizeof(text), FILE_TEXT "%s", fake->path, fake->dir, more);
+	write_in(fake, "roost.yaml", text);
+	snprintf(config, sizeof(config), "%s/bird-templates", fake->dir);
+	ck_assert_int_eq(file_mkdirs(config, 0755, &err), 0);
+	write_in(fake, "bird-templates/bird.conf", "include \"sessions.conf\";\n");
+	snprintf(config, sizeof(config), "%s/roost.yaml", fake->dir);
+	options.state_dir = options.run_dir = fake->dir;
+	agent = agent_new(fake->base, &options);
+	agent_on_turn(agent, on_turned, fake);
+	agent_look_again(agent);
+	return agent;
+}
+
+static void assert_turn(struct fake_bird *fake, const struct agent *agent,
+	enum apply_outcome outcome, const char *msg)
+{
+	fake->finished = false;
+	fake_bird_run(fake);
+	ck_assert_msg(agent_status(agent)->applied, "%s", agent_status(agent)->load_error.msg);
+	ck_assert_int_eq(agent_status(agent)->last.outcome, outcome);
+	ck_assert_str_eq(agent_status(agent)->last.err.msg, msg);
+}
+
+/* One turn that fails with this. */
+static void assert_failed_turn(const struct act *script, const char *msg)
+{
+	struct fake_bird fake;
+	struct agent *agent = start(&fake, script, "c1", "");
+
+	assert_turn(&fake, agent, APPLY_FAILED, msg);
+	agent_free(agent);
+	fake_bird_stop(&fake);
+}
+
+#define UNTIL_ROUTES GREET, \
+	ASK("show status", "1000-BIRD 2.0.12\n0013 Daemon is up and running\n"), \
+	ASK("configure status", "0003-Daemon is up and running\n0000 \n"), \
+	ASK("eval ROOST_CONFIG", "0023 0123456789abcdef\n"), \
+	ASK("show protocols all", "2002-Name Proto Table State Since Info\n0000 \n"), \
+	ASK("show bfd sessions", "9001 There is no BFD protocol running\n")
+
 /* A moment in which BIRD cannot tell its routes must not end the sessions that stay
  * until it can: nothing is asked of it but this. */
 START_TEST(no_session_parts_because_bird_did_not_answer)
 {
-	struct fake_bird fake;
-	struct agent_options options = {.node_name = "c1"};
-	struct agent *agent;
-	char config[64], text[1000];
-	struct err err;
+	assert_failed_turn(
+		SCRIPT(UNTIL_ROUTES, ASK("show route *", "8004 Stopped due to reconfiguration\n")),
+		"8004 Stopped due to reconfiguration");
+}
+END_TEST
 
-	fake_bird_start(&fake,
-		SCRIPT(GREET, ASK("show status", "1000-BIRD 2.0.12\n0013 Daemon is up and running\n"),
-			ASK("configure status", "0003-Daemon is up and running\n0000 \n"),
-			ASK("eval ROOST_CONFIG", "0023 0123456789abcdef\n"),
-			ASK("show protocols all", "2002-Name Proto Table State Since Info\n0000 \n"),
-			ASK("show bfd sessions", "9001 There is no BFD protocol running\n"),
-			ASK("show route *", "8004 Stopped due to reconfiguration\n")));
-	ck_assert_int_eq(setenv("ROOST_ETC", fake.dir, 1), 0);
-	ck_assert_int_eq(generation_init(fake.dir, &err), 0);
-	snprintf(text, sizeof(text), FILE_TEXT, fake.path, fake.dir);
-	write_in(&fake, "roost.yaml", text);
-	snprintf(config, sizeof(config), "%s/bird-templates", fake.dir);
-	ck_assert_int_eq(file_mkdirs(config, 0755, &err), 0);
-	write_in(&fake, "bird-templates/bird.conf", "include \"sessions.conf\";\n");
-	snprintf(config, sizeof(config), "%s/roost.yaml", fake.dir);
-	options.config = config;
-	options.state_dir = options.run_dir = fake.dir;
-	agent = agent_new(fake.base, &options);
-	agent_on_turn(agent, on_turned, &fake);
-	agent_look_again(agent);
-	fake_bird_run(&fake);
-	ck_assert_msg(agent_status(agent)->applied, "%s", agent_status(agent)->load_error.msg);
+/* Then it has no routes either, and the turn goes on: with the transaction. */
+START_TEST(bird_3_that_knows_no_such_table_yet_has_answered)
+{
+	static const char unknown[] = "9001 syntax error, unexpected CF_SYM_UNDEFINED\n";
+
+	assert_failed_turn(SCRIPT(UNTIL_ROUTES, ASK("show route table master4 *", unknown),
+				   ASK("show route table master4 *", unknown), GREET,
+				   HEAR("configure status"), HANG_UP),
+		"BIRD closed the control socket");
+}
+END_TEST
+
+/* What agent_observe() asks, for drift.c after the first turn. */
+#define LOOK_AT(version)                                                                           \
+	TAKE, SAY("0001 BIRD " version " ready.\n"),                                               \
+		ASK("show status", "1000-BIRD " version "\n0013 Daemon is up and running\n"),      \
+		ASK("configure status", "0003-Daemon is up and running\n0000 \n"),                 \
+		ASK("eval ROOST_CONFIG", "0023 0123456789abcdef\n"),                               \
+		ASK("show protocols all", "2002-Name Proto Table State Since Info\n0000 \n"),      \
+		ASK("show bfd sessions", "9001 There is no BFD protocol running\n"),               \
+		ASK("show route *", "0000 \n")
+
+/* BIRD does not tell that it was replaced; whoever looks at it learns it. */
+START_TEST(what_one_bird_lacks_is_tried_with_the_next)
+{
+	static const char refusal[] =
+		"session: sendHoldTime needs BIRD 2.15 or newer, and this BIRD is 2.0.12";
+	struct fake_bird fake;
+	struct agent *agent = start(&fake,
+		SCRIPT(UNTIL_ROUTES, ASK("show route *", "0000 \n"), ASK("show route *", "0000 \n"),
+			GREET, LOOK_AT("2.15.1"), TAKE, SAY("0001 BIRD 2.15.1 ready.\n"),
+			HEAR("show status"), HANG_UP),
+		"r1", "session: {sendHoldTime: 240}\n");
+
+	assert_turn(&fake, agent, APPLY_REFUSED, refusal);
+	while (agent_status(agent)->last.outcome == APPLY_REFUSED) { /* also at a mere look */
+		fake.finished = false;
+		fake_bird_run(&fake);
+	}
+	/* Tried, and the fake is gone: the turn's look or drift's was the last it answered. */
 	ck_assert_int_eq(agent_status(agent)->last.outcome, APPLY_FAILED);
-	ck_assert_str_eq(agent_status(agent)->last.err.msg, "8004 Stopped due to reconfiguration");
 	agent_free(agent);
 	fake_bird_stop(&fake);
 }
 END_TEST
 
-UNIT(agent, no_session_parts_because_bird_did_not_answer)
+UNIT(agent, what_one_bird_lacks_is_tried_with_the_next, no_session_parts_because_bird_did_not_answer,
+	bird_3_that_knows_no_such_table_yet_has_answered)

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -38,6 +40,8 @@
 #define UP SESSION("node2:v4", "Established")
 #define DOWN SESSION("node2:v4", "Active")
 
+#define RECOVERING SESSION("node2:v4", "Active") "   Channel ipv4\n     GR recovery:    pending\n"
+
 #define READING "0002-Reading configuration from gen-1/bird.conf\n"
 #define CHECK(answer) ASK("configure check \"/*/gen-1/bird.conf\"", READING answer)
 #define GOOD "0020 Configuration OK\n"
@@ -61,6 +65,7 @@ struct turn {
 	struct arena arena;
 	struct rendered rendered;
 	struct session_want session;
+	struct prefixes own;
 	struct apply_want want;
 	struct apply_result result;
 	bool called;
@@ -89,7 +94,7 @@ static void set_up(struct turn *turn, const struct act *script)
 	strcpy(turn->session.name, "node2:v4");
 	turn->want = (struct apply_want){.socket = turn->fake.path, .dir = turn->fake.dir,
 		.confirm_timeout = 20, .rendered = &turn->rendered, .sessions = &turn->session,
-		.n_sessions = 1};
+		.n_sessions = 1, .own = &turn->own};
 	ck_assert_int_eq(generation_init(turn->fake.dir, &err), 0);
 }
 
@@ -281,6 +286,17 @@ START_TEST(session_that_was_down_before_is_not_waited_for)
 }
 END_TEST
 
+/* Else all that comes after a reboot would be confirmed. */
+START_TEST(session_of_a_bird_that_just_started_is_waited_for_and_judged_by)
+{
+	assert_rejected(SCRIPT(GREET, STATUS(IDLE), RUNS(OTHER_ID), SESSIONS(RECOVERING),
+				SESSIONS(RECOVERING), SESSIONS(UP), SESSIONS(UP), CHECK(GOOD), TRIAL(DONE),
+				STATUS(PENDING), SESSIONS(DOWN), UNDO, STATUS(IDLE)),
+		1, APPLY_ROLLED_BACK, "session node2:v4 was up before and is not up again in time "
+		"(bird.confirmTimeout is 1 s)");
+}
+END_TEST
+
 START_TEST(session_nobody_wants_any_more_is_not_waited_for)
 {
 	assert_confirmed(SCRIPT(GREET, STATUS(IDLE), RUNS(OTHER_ID),
@@ -397,6 +413,59 @@ START_TEST(undo_that_is_refused_is_a_failure)
 }
 END_TEST
 
+/* Nothing is asked of a BIRD that cannot do it, and nothing is written. */
+static void assert_too_old(const char *greeting, unsigned send_hold_time, const char *msg)
+{
+	struct turn turn;
+
+	set_up(&turn, SCRIPT(TAKE, {ACT_SAY, greeting}));
+	turn.session.options.send_hold_time = send_hold_time;
+	run(&turn);
+	ck_assert_str_eq(apply_outcome_name(turn.result.outcome), "refused");
+	ck_assert_str_eq(turn.result.err.msg, msg);
+	ck_assert(!exists(&turn, "gen-1"));
+	ck_assert(!exists(&turn, "rejected"));
+	assert_confirmed_on_disk(&turn, 0, NULL);
+	tear_down(&turn);
+}
+
+START_TEST(bird_that_is_too_old_is_refused_with_both_versions)
+{
+	assert_too_old("0001 BIRD 2.0.11 ready.\n", 0,
+		"this BIRD is 2.0.11, and Roost needs BIRD 2.0.12 or newer");
+	assert_too_old("0001 BIRD 1.6.8 ready.\n", 0,
+		"this BIRD is 1.6.8, and Roost needs BIRD 2.0.12 or newer");
+}
+END_TEST
+
+START_TEST(option_that_this_bird_lacks_is_refused_by_name)
+{
+	assert_too_old("0001 BIRD 2.14 ready.\n", 600,
+		"session: sendHoldTime needs BIRD 2.15 or newer, and this BIRD is 2.14");
+}
+END_TEST
+
+START_TEST(option_is_taken_by_a_bird_that_has_it)
+{
+	struct turn turn;
+
+	set_up(&turn, SCRIPT(TAKE, SAY("0001 BIRD 2.15.1+branch.5d2d ready.\n"), STATUS(IDLE),
+		RUNS(OTHER_ID), SESSIONS(UP), CHECK(GOOD), TRIAL(DONE), STATUS(PENDING),
+		SESSIONS(UP), CONFIRM));
+	turn.session.options.send_hold_time = 600;
+	run(&turn);
+	ck_assert_msg(turn.result.outcome == APPLY_CONFIRMED, "%s", turn.result.err.msg);
+	tear_down(&turn);
+}
+END_TEST
+
+START_TEST(greeting_without_a_version_is_a_failure)
+{
+	assert_failed(SCRIPT(TAKE, SAY("0001 BIRD is ready.\n")),
+		"connecting: BIRD answers 0001 BIRD is ready.");
+}
+END_TEST
+
 START_TEST(greeting_that_is_none_is_a_failure)
 {
 	assert_failed(SCRIPT(TAKE, SAY("0006 go away\n")), "connecting: BIRD answers 0006 go away");
@@ -501,13 +570,13 @@ START_TEST(trial_of_bytes_that_are_on_disk_already_is_carried_on_too)
 }
 END_TEST
 
-/* A line of the file `trial`: node2:v4 was up so many seconds ago. */
+/* A line of the file `trial`: node2:v4 was up so many seconds ago, with a route. */
 static size_t seen_up(char line[60], long ago)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (size_t)snprintf(line, 60, "%ld node2:v4\n", (long)now.tv_sec - ago);
+	return (size_t)snprintf(line, 60, "%ld 1 0 0 ! node2:v4\n", (long)now.tv_sec - ago);
 }
 
 START_TEST(carried_on_trial_is_judged_by_the_sessions_before_it)
@@ -572,6 +641,38 @@ START_TEST(crash_between_confirmation_and_disk_is_made_good_on_disk_only)
 }
 END_TEST
 
+/* A reflector's client: of two routes that it is told one is ours. */
+START_TEST(neighbour_that_is_told_of_more_is_asked_for_our_pod_cidr)
+{
+#define TOLD(updates)                                                                              \
+	SESSIONS(UP "1006-    Routes:         1 imported, 2 exported, 1 preferred\n"               \
+		    "      Import updates:              " updates "          0          0\n")
+#define ASK_TOLD(answer) ASK("show route 10.244.1.0/24 export 'node2:v4'", answer)
+#define YES "1007-Table master4:\n 10.244.1.0/24 unreachable [pods4 2026] * (200)\n0000 \n"
+	struct prefix own = {{AF_INET, {10, 244, 1}}, 24};
+	struct turn turn;
+
+	for (int lost = 0; lost < 2; lost++) {
+		/* At the trial's first look it has not said its own route again yet. */
+		set_up(&turn, lost ? SCRIPT(GREET, STATUS(IDLE), RUNS(OTHER_ID), TOLD("7"),
+					     ASK_TOLD(YES), CHECK(GOOD), TRIAL(DONE), STATUS(PENDING),
+					     TOLD("8"), ASK_TOLD("0000 \n"), UNDO, STATUS(IDLE))
+				   : SCRIPT(GREET, STATUS(IDLE), RUNS(OTHER_ID), TOLD("7"),
+					     ASK_TOLD(YES), CHECK(GOOD), TRIAL(DONE), STATUS(PENDING),
+					     TOLD("7"), TOLD("8"), ASK_TOLD(YES), CONFIRM));
+		turn.want.confirm_timeout = lost ? 1 : 20;
+		turn.session.n_own = turn.session.max_routes = 1;
+		turn.own = (struct prefixes){&own, 1};
+		run(&turn);
+		ck_assert_int_eq(turn.result.outcome, lost ? APPLY_ROLLED_BACK : APPLY_CONFIRMED);
+		if (lost)
+			ck_assert_str_eq(turn.result.err.msg, "session node2:v4 is up, but is told 0 of "
+				"this node's podCIDRs, and was told 1 before");
+		tear_down(&turn);
+	}
+}
+END_TEST
+
 START_TEST(abandoned_apply_never_calls_back)
 {
 	struct turn turn;
@@ -597,6 +698,7 @@ UNIT(apply, good_configuration_is_checked_tried_and_confirmed, staged_generation
 	answers_in_crumbs_with_noise_between_them_change_nothing,
 	bird_without_sessions_is_taken_over_whatever_it_runs,
 	session_that_was_up_is_waited_for, session_that_was_down_before_is_not_waited_for,
+	session_of_a_bird_that_just_started_is_waited_for_and_judged_by,
 	session_nobody_wants_any_more_is_not_waited_for, lost_session_rolls_back,
 	reconfiguration_without_end_rolls_back, undo_that_bird_was_faster_with_is_as_good,
 	confirmation_that_comes_too_late_is_a_roll_back,
@@ -604,7 +706,9 @@ UNIT(apply, good_configuration_is_checked_tried_and_confirmed, staged_generation
 	refusal_names_the_file_within_the_generation, refusal_of_the_trial_itself_changes_nothing,
 	restricted_socket_is_a_failure_not_a_refusal,
 	trial_on_a_socket_restricted_meanwhile_is_a_failure, bird_that_shuts_down_is_a_failure,
-	undo_that_is_refused_is_a_failure, greeting_that_is_none_is_a_failure,
+	undo_that_is_refused_is_a_failure, bird_that_is_too_old_is_refused_with_both_versions,
+	option_that_this_bird_lacks_is_refused_by_name, option_is_taken_by_a_bird_that_has_it,
+	greeting_without_a_version_is_a_failure, greeting_that_is_none_is_a_failure,
 	sessions_of_somebody_else_are_left_alone,
 	absent_bird_is_a_failure_that_names_the_socket,
 	hang_up_at_any_moment_is_a_failure_and_nothing_worse,
@@ -615,4 +719,5 @@ UNIT(apply, good_configuration_is_checked_tried_and_confirmed, staged_generation
 	trial_after_an_undone_one_is_judged_by_the_same_sessions,
 	trial_of_other_bytes_left_by_a_crash_is_undone_first,
 	crash_between_confirmation_and_disk_is_made_good_on_disk_only,
+	neighbour_that_is_told_of_more_is_asked_for_our_pod_cidr,
 	abandoned_apply_never_calls_back)

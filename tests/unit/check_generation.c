@@ -185,12 +185,12 @@ START_TEST(confirmed_one_is_kept_whatever_its_age)
 	_cleanup_arena_ struct arena arena = {0};
 
 	set_up();
-	for (unsigned i = 1; i <= 9; i++)
+	for (unsigned i = 1; i <= GENERATIONS_KEPT + 4; i++)
 		promote(stage(&arena));
 	promote(4); /* the oldest that is left, as it was restored by hand */
-	ck_assert_uint_eq(stage(&arena), 10);
-	ck_assert(exists("gen-4") && exists("gen-10"));
-	ck_assert(!exists("gen-9"));
+	ck_assert_uint_eq(stage(&arena), GENERATIONS_KEPT + 5);
+	ck_assert(exists("gen-4") && exists("gen-15"));
+	ck_assert(!exists("gen-14"));
 	tear_down();
 }
 END_TEST
@@ -200,12 +200,11 @@ START_TEST(newest_are_kept)
 	_cleanup_arena_ struct arena arena = {0};
 
 	set_up();
-	for (unsigned i = 1; i <= 9; i++)
+	for (unsigned i = 1; i <= GENERATIONS_KEPT + 4; i++)
 		promote(stage(&arena));
-	promote(9);
 	stage(&arena);
 	ck_assert(!exists("gen-0") && !exists("gen-4"));
-	for (unsigned i = 10 - GENERATIONS_KEPT; i <= 10; i++) {
+	for (unsigned i = 5; i <= GENERATIONS_KEPT + 5; i++) {
 		char name[32];
 
 		snprintf(name, sizeof(name), "gen-%u", i);

@@ -69,6 +69,12 @@ END_TEST
 
 START_TEST(recovery_is_seen)
 {
+	struct bird_state channels = parse(parse_protocols,
+		"1002-node2:v4   BGP        ---        start  2026-11-30T20:59:33+0000  Active        \n"
+		"1006-  BGP state:          Active\n"
+		"   Channel ipv4\n"
+		"     State:          DOWN\n"
+		"     GR recovery:    pending\n0000 \n");
 	struct bird_state state = parse(parse_status,
 		"1000-BIRD 2.0.12\n"
 		"1011-Router ID is 10.0.0.1\n"
@@ -79,6 +85,8 @@ START_TEST(recovery_is_seen)
 
 	ck_assert(state.recovering);
 	arena_free(&state.arena);
+	ck_assert(channels.recovering);
+	arena_free(&channels.arena);
 }
 END_TEST
 
@@ -196,6 +204,37 @@ START_TEST(session_that_is_up_has_everything_and_no_old_error)
 }
 END_TEST
 
+/* BIRD 3.3.2, within a second of `configure`; BIRD 2 has no such line. */
+#define KERNEL(state, export) \
+	"1002-kernel4    Kernel     master4    " state "     2026-11-30T20:59:33+0000  \n" \
+	"1006-  Created:            2026-11-30T20:59:33+0000\n" \
+	"   Channel ipv4\n" \
+	"     State:          UP\n" \
+	"     Import state:   UP\n" export "0000 \n"
+
+START_TEST(kernel_protocol_of_BIRD_3_has_a_first_second)
+{
+	static const struct {
+		const char *text;
+		bool starting;
+	} rows[] = {
+		{KERNEL("up", "     Export state:   DOWN\n"), true},
+		{KERNEL("up", "     Export state:   READY\n"), false},
+		{KERNEL("down", "     Export state:   DOWN\n"), false},
+		{KERNEL("up", ""), false},
+		{"1002-pods4      Static     master4    up     2026-11-30T20:59:33+0000  \n"
+		 "1006-    Export state:   DOWN\n0000 \n", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct bird_state state = parse(parse_protocols, rows[i].text);
+
+		ck_assert_msg(state.starting == rows[i].starting, "row %zu", i);
+		arena_free(&state.arena);
+	}
+}
+END_TEST
+
 START_TEST(session_that_is_not_up_says_why)
 {
 	struct bird_state state = parse(parse_protocols, protocols);
@@ -226,6 +265,76 @@ START_TEST(rows_without_details_are_sessions_too)
 	ck_assert_uint_eq(state.n_sessions, 2);
 	ck_assert_str_eq(state.sessions[1].name, "node-2.example.org");
 	ck_assert_str_eq(state.sessions[1].since, "1795390014");
+	arena_free(&state.arena);
+}
+END_TEST
+
+START_TEST(limit_that_was_reached_once_still_counts_with_bird_2_only)
+{
+	static const char text[] =
+		"1002-x BGP --- up 1 Established\n1006-  BGP state: Established\n"
+		"   Import limit:   100 [HIT]\n   Routes:         1 imported, 0 exported, 1 preferred\n"
+		"0000 \n";
+	static const struct {
+		const char *version;
+		unsigned reached;
+	} rows[] = {{"2.0.12", 100}, {"2.19.2", 100}, {"3.0.0", 0}, {"3.3.2", 0}, {NULL, 100}};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct bird_state state = {.version = rows[i].version};
+		struct reply reply = answer(text);
+
+		parse_protocols(&reply, &state);
+		ck_assert_uint_eq(state.sessions[0].limit_reached, rows[i].reached);
+		reply_free(&reply);
+		arena_free(&state.arena);
+	}
+}
+END_TEST
+
+#define LISTENS "1002-tor:peer BGP --- start 1 Passive\n1006-  BGP state: Passive\n" \
+	"     Neighbor range: fe80::/10\n"
+#define CHILD(name, state, address) "1002-" name " BGP --- up 2 " state "\n1006-  BGP state: " state "\n" \
+	"     Neighbor address: " address "\n   Routes: 3 imported, 2 exported, 1 preferred\n"
+
+START_TEST(unnumbered_router_is_one_session_by_its_name)
+{
+	static const struct {
+		const char *text, *state, *neighbor;
+		unsigned imported;
+	} rows[] = {
+		{LISTENS "0000 \n", "Passive", "", 0},
+		{LISTENS CHILD("tor:peer~1", "Established", "fe80::1%eth1") "0000 \n", "Established",
+			"fe80::1%eth1", 3},
+		{CHILD("tor:peer~1", "Passive", "fe80::1%eth1") LISTENS
+			CHILD("tor:peer~2", "Established", "fe80::2%eth1") "0000 \n",
+			"Established", "fe80::2%eth1", 3},
+		{CHILD("tor:peer~2", "Passive", "fe80::2%eth1") LISTENS
+			CHILD("tor:peer~1", "Established", "fe80::1%eth1") "0000 \n",
+			"Established", "fe80::1%eth1", 3},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct bird_state state = parse(parse_protocols, rows[i].text);
+
+		ck_assert_uint_eq(state.n_sessions, 1);
+		ck_assert_str_eq(state.sessions[0].name, "tor:peer");
+		ck_assert_str_eq(state.sessions[0].state, rows[i].state);
+		ck_assert_str_eq(state.sessions[0].neighbor, rows[i].neighbor);
+		ck_assert_uint_eq(state.sessions[0].imported, rows[i].imported);
+		arena_free(&state.arena);
+	}
+}
+END_TEST
+
+START_TEST(session_that_listens_for_nobody_here_is_left_as_it_is)
+{
+	struct bird_state state = parse(parse_protocols,
+		CHILD("mine~1", "Established", "10.0.0.1") CHILD("~", "Established", "10.0.0.2")
+		"0000 \n");
+
+	ck_assert_uint_eq(state.n_sessions, 2);
+	ck_assert_str_eq(state.sessions[0].name, "mine~1");
 	arena_free(&state.arena);
 }
 END_TEST
@@ -403,7 +512,7 @@ static void observe(struct look *look, const struct act *script, bool dual_stack
 	ck_assert(prefix_parse("fd00:10:244::/48", &cidrs[1]));
 	fake_bird_start(&look->fake, script);
 	cluster.bird.socket = look->fake.path;
-	ck_assert_ptr_nonnull(observe_start(look->fake.base, &cluster, 0, on_state, look));
+	ck_assert_ptr_nonnull(observe_start(look->fake.base, &cluster, NULL, on_state, look));
 	memset(&cluster, 0, sizeof(cluster)); /* may be replaced while we wait */
 	memset(cidrs, 0, sizeof(cidrs));
 	fake_bird_run(&look->fake);
@@ -430,7 +539,11 @@ START_TEST(everything_is_asked_over_one_connection)
 {
 	struct look look;
 
-	observe(&look, SCRIPT(UNTIL_ROUTES, ROUTES4, ROUTES6), true);
+	observe(&look, SCRIPT(UNTIL_ROUTES, ROUTES4, ROUTES6, ASK("show route 10.244.1.0/24 export "
+		"'node2.example.org:v4'", "1007-Table master4:\n 10.244.1.0/24 unreachable [pods4 2026]"
+		" * (200)\n0000 \n"),
+		ASK("show route fd00:10:244:1::/64 export 'node2.example.org:v4'",
+			"9001 No valid tables\n")), true);
 	ck_assert_int_eq(look.state->err.code, 0);
 	ck_assert_str_eq(look.state->version, "2.0.12");
 	ck_assert_str_eq(look.state->config_id, "0123456789abcdef");
@@ -438,6 +551,11 @@ START_TEST(everything_is_asked_over_one_connection)
 	ck_assert(!look.state->recovering);
 	ck_assert_uint_eq(look.state->n_sessions, 3);
 	ck_assert_uint_eq(look.state->n_routes, 2);
+	/* One that is told of more than our podCIDRs was asked for these. */
+	for (size_t i = 0; i < 2; i++)
+		ck_assert(bird_is_told(look.state,
+			bird_find_session(look.state, "node2.example.org:v4"),
+			&look.state->routes[i].prefix) == (i == 0));
 	bird_state_free(look.state);
 }
 END_TEST
@@ -476,7 +594,7 @@ START_TEST(cancelled_observation_never_calls_back)
 	bird_state_free(NULL);
 	fake_bird_start(&look.fake, SCRIPT(GREET));
 	cluster.bird.socket = look.fake.path;
-	observe_cancel(observe_start(look.fake.base, &cluster, 0, on_state, &look));
+	observe_cancel(observe_start(look.fake.base, &cluster, NULL, on_state, &look));
 	event_base_loop(look.fake.base, EVLOOP_NONBLOCK);
 	ck_assert_ptr_null(look.state);
 	fake_bird_stop(&look.fake);
@@ -486,7 +604,12 @@ END_TEST
 UNIT(observe, status_gives_the_version, recovery_is_seen, config_id_is_sixteen_hex_digits_or_none,
 	only_bgp_protocols_are_sessions_and_they_are_sorted,
 	session_that_is_up_has_everything_and_no_old_error, session_that_is_not_up_says_why,
-	rows_without_details_are_sessions_too, rubbish_in_the_protocols_is_no_session_and_no_crash,
+	rows_without_details_are_sessions_too,
+	limit_that_was_reached_once_still_counts_with_bird_2_only,
+	unnumbered_router_is_one_session_by_its_name,
+	session_that_listens_for_nobody_here_is_left_as_it_is,
+	kernel_protocol_of_BIRD_3_has_a_first_second,
+	rubbish_in_the_protocols_is_no_session_and_no_crash,
 	half_a_session_has_empty_strings_not_null, bfd_state_goes_to_the_session_of_that_neighbour,
 	routes_have_prefix_destination_next_hop_and_protocol,
 	attributes_of_a_route_are_passed_over, rubbish_in_the_routes_is_no_route_and_no_crash,

@@ -9,7 +9,8 @@
 #include "model/decode.h"
 #include "unit.h"
 
-static const struct fileset *files(const char *yaml, struct arena *arena)
+/* `service`: the address of one that is announced; NULL: there is none. */
+static const struct fileset *files_with(const char *yaml, const char *service, struct arena *arena)
 {
 	struct rendered *rendered = arena_alloc(arena, sizeof(*rendered));
 	struct fileset templates = {0}, none = {0};
@@ -19,11 +20,19 @@ static const struct fileset *files(const char *yaml, struct arena *arena)
 
 	ck_assert_msg(decode_cluster("roost.yaml", yaml, strlen(yaml), arena, &cluster, &err) == 0,
 		"%s", err.msg);
+	if (service)
+		ck_assert(prefix_parse(service, ARENA_PUSH(arena, cluster->services.announced.items,
+							&cluster->services.announced.n)));
 	ck_assert_int_eq(fileset_read_dir(&templates, arena,
 		arena_printf(arena, "%s/bird-templates", srcdir ? srcdir : "."), "", &err), 0);
 	ck_assert_msg(render(cluster, cluster_find_node(cluster, "node1"), &templates, &none, arena,
 			      rendered, &err) == 0, "%s", err.msg);
 	return &rendered->files;
+}
+
+static const struct fileset *files(const char *yaml, struct arena *arena)
+{
+	return files_with(yaml, NULL, arena);
 }
 
 /* "node2:v4 keep, tor:peer RESTART (hold time 9;)" */
@@ -111,7 +120,7 @@ END_TEST
 START_TEST(change_of_topology_restarts_nothing)
 {
 	assert_plan(TOPOLOGY("mesh", ""), TOPOLOGY("reflector", ", reflector: true"),
-		"node2:v4 remove, node3:v4 refresh (import where net ~ CLUSTER4 && net !~ OWN4;)");
+		"node2:v4 remove, node3:v4 refresh (import filter {)");
 	assert_plan(TOPOLOGY("reflector", ", reflector: true"), TOPOLOGY("mesh", ", reflector: true"),
 		"node2:v4 add, node3:v4 keep");
 }
@@ -122,6 +131,24 @@ START_TEST(constant_that_a_filter_uses_refreshes)
 	assert_plan(TWO, CLUSTER "nodes:\n"
 		"- {name: node1, addresses: [192.168.1.11], podCIDRs: [10.244.100.0/24]}\n" NODE2,
 		"node2:v4 refresh (define PODS4 = [ 10.244.100.0/24 ];)");
+}
+END_TEST
+
+/* A podCIDR more: nodes are told of it, and what the router says is looked at again. */
+START_TEST(import_is_asked_for_again_where_its_filter_is_another)
+{
+	static const char router[] = "peers: [{name: tor, address: 192.168.1.1, asNumber: 65000}]\n";
+	_cleanup_arena_ struct arena arena = {0};
+	const char *have = arena_printf(&arena, "%s%s", TWO, router);
+	const char *want = arena_printf(&arena, CLUSTER "nodes:\n- {name: node1, addresses: [192.168.1.11], "
+		"podCIDRs: [10.244.1.0/24, 10.244.9.0/24]}\n" NODE2 "%s", router);
+	struct plan_row *rows;
+	size_t n;
+
+	rows = plan_sessions(files(have, &arena), files(want, &arena), &arena, &n);
+	ck_assert_uint_eq(n, 2);
+	ck_assert(rows[0].action == PLAN_REFRESH && !rows[0].import_again);
+	ck_assert(rows[1].action == PLAN_REFRESH && rows[1].import_again && !rows[1].takes_other);
 }
 END_TEST
 
@@ -136,6 +163,7 @@ START_TEST(timers_addresses_and_as_numbers_restart)
 		{", gracefulRestart: {restartTime: 7}", "graceful restart time 7;"},
 		{", longLivedGracefulRestart: {}", "long lived graceful restart on;"},
 		{", connectRetryTime: 7", "connect retry time 7;"},
+		{", sendHoldTime: 300", "send hold time 300;"},
 		{", ttlSecurity: true", "ttl security on;"},
 		{", passive: true", "passive on;"},
 		{", port: 1179", "neighbor 192.168.1.1 port 1179 as 65000;"},
@@ -230,6 +258,40 @@ START_TEST(change_of_a_template_is_the_change_of_its_users)
 }
 END_TEST
 
+START_TEST(kernel_protocol_that_restarts_is_warned_of)
+{
+	static const struct {
+		const char *have, *want, *expected;
+	} rows[] = {
+		{"persist;\nscan time 10;", "persist;\nscan time 10; # same", NULL},
+		{"persist;\nmerge paths on limit 16;", "merge paths on limit 8;", NULL},
+		{"ipv4 {\nexport none;\n};", "ipv4 {\nexport filter {\nkrt_metric = 1;\naccept;\n};\n};", NULL},
+		{"persist;\nscan time 10;", "persist;\nscan time 11;",
+			"(scan time 11;): its routes stay in the kernel meanwhile"},
+		{"merge paths on limit 16;", "scan time 10;", "(scan time 10;): all its routes leave the "
+			"kernel, and pods their network, for a moment"},
+		{"persist;\nmetric 0;", "persist;\nmetric 1;", "(metric 1;): routes with the old metric "
+			"stay in the kernel until somebody deletes them"},
+	};
+	static const char block[] = "protocol kernel kernel4 {\n%s\n}\n";
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena arena = {0};
+		const struct fileset *base = files(TWO, &arena);
+		const char **warnings;
+		size_t n;
+
+		warnings = plan_kernel_warnings(
+			with(base, "ipv4.conf", arena_printf(&arena, block, rows[i].have), &arena),
+			with(base, "ipv4.conf", arena_printf(&arena, block, rows[i].want), &arena), &arena, &n);
+		ck_assert_uint_eq(n, rows[i].expected != NULL);
+		if (n)
+			ck_assert_str_eq(warnings[0], arena_printf(&arena, "protocol kernel4 restarts %s",
+				rows[i].expected));
+	}
+}
+END_TEST
+
 START_TEST(sessions_in_snippets_are_sessions_too)
 {
 	_cleanup_arena_ struct arena arena = {0};
@@ -294,6 +356,31 @@ START_TEST(no_files_are_no_sessions)
 }
 END_TEST
 
+#define SERVICES(tor) "cluster: {name: lab, asNumber: 64512, podCIDRs: [10.244.0.0/16], " \
+	"serviceCIDRs: [203.0.113.0/24]}\nnodes:\n" NODE1 NODE2 \
+	"peers: [{name: tor, address: 192.168.1.1, asNumber: 65000" tor "}]\n"
+
+START_TEST(services_come_and_go_without_a_session_being_touched)
+{
+	static const char *const rows[][2] = {{NULL, "203.0.113.7/32"}, {"203.0.113.7/32", NULL},
+		{"203.0.113.7/32", "203.0.113.8/32"}};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena arena = {0};
+		const char *yaml = SERVICES(", export: [pods, services]");
+		const struct fileset *have = files_with(yaml, rows[i][0], &arena);
+		const struct fileset *want = files_with(yaml, rows[i][1], &arena);
+
+		ck_assert_str_ne(fileset_find(have, "node.conf")->text,
+			fileset_find(want, "node.conf")->text);
+		ck_assert_str_eq(plan(have, want, &arena), "node2:v4 keep, tor:peer keep");
+	}
+	assert_plan(SERVICES(""), SERVICES(", export: [pods, services]"),
+		"node2:v4 keep, tor:peer refresh (export where (source = RTS_STATIC && net ~ PODS4) || "
+		"proto = \"services4\";)");
+}
+END_TEST
+
 START_TEST(rubbish_is_no_crash)
 {
 	static const char *const rows[] = {"protocol bgp", "protocol bgp '", "protocol bgp 'x",
@@ -317,7 +404,9 @@ END_TEST
 
 UNIT(plan, no_change_keeps_every_session, new_and_gone_neighbours_leave_the_others_alone,
 	renamed_neighbour_is_another_session, filters_refresh_without_a_restart,
-	change_of_topology_restarts_nothing, constant_that_a_filter_uses_refreshes, timers_addresses_and_as_numbers_restart,
+	change_of_topology_restarts_nothing, constant_that_a_filter_uses_refreshes,
+	import_is_asked_for_again_where_its_filter_is_another, timers_addresses_and_as_numbers_restart,
 	bfd_is_switched_on_without_a_restart_but_not_off, own_address_restarts_everything,
-	change_of_a_template_is_the_change_of_its_users, sessions_in_snippets_are_sessions_too,
-	what_cannot_be_explained_is_a_restart, no_files_are_no_sessions, rubbish_is_no_crash)
+	change_of_a_template_is_the_change_of_its_users, kernel_protocol_that_restarts_is_warned_of, sessions_in_snippets_are_sessions_too,
+	what_cannot_be_explained_is_a_restart, no_files_are_no_sessions,
+	services_come_and_go_without_a_session_being_touched, rubbish_is_no_crash)

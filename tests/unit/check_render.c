@@ -288,38 +288,87 @@ END_TEST
  * segment of ours, unless it is named exactly. */
 START_TEST(router_may_not_say_everything_that_import_covers)
 {
+	static const char far_apart[] = "nodes:\n- {name: node1, addresses: [192.169.1.11]}\n";
 	static const struct {
-		const char *nodes, *import, *refused;
+		const char *topology, *nodes, *import, *refused;
 	} rows[] = {
-		{THREE, "[10.244.0.0/16]", "[ 10.244.0.0/16{25,32} ]"},
-		{THREE, "[10.244.2.128/25]",
+		{"none", THREE, "[10.244.0.0/16]", "[ 10.244.0.0/16{25,32} ]"},
+		{"none", THREE, "[10.244.2.128/25]",
 			"[ 10.244.0.0/16{25,32} ] && net !~ [ 10.244.2.128/25 ]"},
-		{THREE, "[10.244.2.0/24]", "[ 10.244.0.0/16{25,32} ]"},
-		{THREE, "[192.168.0.0/16]",
+		{"none", THREE, "[10.244.2.0/24]", "[ 10.244.0.0/16{25,32} ]"},
+		{"mesh", THREE, "[192.168.0.0/16]",
 			"[ 192.168.1.0/28{1,32} ] && net !~ [ 192.168.0.0/16 ]"},
-		{THREE, "[192.168.1.12/32]",
+		{"mesh", THREE, "[192.168.1.12/32]",
 			"[ 192.168.1.0/28{1,32} ] && net !~ [ 192.168.1.12/32 ]"},
-		{"nodes:\n- {name: node1, addresses: [192.169.1.11]}\n", "[192.168.0.0/15]",
+		{"mesh", far_apart, "[192.168.0.0/15]",
 			"[ 192.169.1.11/32{1,32} ] && net !~ [ 192.168.0.0/15 ]"},
-		{THREE "- {name: far, addresses: [192.168.2.14]}\n", "[192.168.2.0/23]",
+		/* Nodes that speak to each other are on one segment, else only an address. */
+		{"mesh", THREE "- {name: node4, addresses: [192.168.1.140]}\n", "[192.168.1.128/25]",
+			"[ 192.168.1.0/24{1,32} ] && net !~ [ 192.168.1.128/25 ]"},
+		{"reflector", THREE "- {name: node4, addresses: [192.168.1.140], reflector: true}\n",
+			"[192.168.0.0/17]", "[ 192.168.1.0/24{1,32} ] && net !~ [ 192.168.0.0/17 ]"},
+		{"none", THREE "- {name: far, addresses: [192.168.2.14]}\n", "[192.168.2.0/23]",
 			"[ 192.168.2.14/32 ]"},
-		{"nodes:\n"
-		 "- {name: node1, addresses: [192.168.1.11], podCIDRs: [10.244.1.0/24]}\n"
-		 "- {name: node2, addresses: [192.168.2.12], podCIDRs: [10.244.2.0/26]}\n",
-			"[10.244.0.0/16]",
-			"[ 10.244.0.0/16{27,32}, 10.244.1.0/24{25,26} ]"},
+		{"none",
+			"nodes:\n"
+			"- {name: node1, addresses: [192.168.1.11], podCIDRs: [10.244.1.0/24]}\n"
+			"- {name: node2, addresses: [192.168.2.12], podCIDRs: [10.244.2.0/26]}\n",
+			"[10.244.0.0/16]", "[ 10.244.0.0/16{27,32}, 10.244.1.0/24{25,26} ]"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		_cleanup_arena_ struct arena arena = {0};
 		struct rendered node1 = render_node(
-			decode(arena_printf(&arena, CLUSTER "%s"
+			decode(arena_printf(&arena,
+				"cluster: {name: lab, asNumber: 64512, podCIDRs: [10.244.0.0/16], "
+				"topology: %s}\n%s"
 				"peers: [{name: tor, address: 192.168.1.1, asNumber: 1, import: %s}]\n",
-				rows[i].nodes, rows[i].import), &arena),
+				rows[i].topology, rows[i].nodes, rows[i].import), &arena),
 			"node1", &arena);
 
 		assert_has(&node1, "sessions.conf",
 			arena_printf(&arena, "\t\t\tif net ~ %s then reject;\n", rows[i].refused));
+	}
+}
+END_TEST
+
+/* One that is spoken to from another address is on that one's segment; who is behind a
+ * router, or on no segment of the node, is on none. */
+START_TEST(segment_is_as_wide_as_all_that_are_known_on_it)
+{
+	static const struct {
+		const char *peer, *refused;
+	} rows[] = {
+		{"address: 192.168.1.1", "192.168.1.0/28{1,32}"},
+		{"address: 192.168.1.254", "192.168.1.0/24{1,32}"},
+		{"address: 192.168.1.254, nodeSelector: {rack: b}", "192.168.1.0/28{1,32}"},
+		{"address: 192.168.1.254, multihop: 2, gateway: 192.168.1.1", "192.168.1.0/28{1,32}"},
+		{"address: 192.168.2.1, nodeSelector: {rack: a}, sourceAddress: 192.168.2.11",
+			"192.168.1.0/28{1,32}, 192.168.2.0/28{1,32}"},
+		{"address: 192.168.200.1", "192.168.1.0/28{1,32}"}, /* the podCIDRs would be inside */
+		{"address: 'fd00:1::fffe'", "fd00:1::/112{1,128}"},
+		{"address: 'fd00:2::1'", "fd00:1::10/126{1,128}"},
+		{"address: 'fe80::1', interface: eth0", "fd00:1::10/126{1,128}"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_arena_ struct arena arena = {0};
+		struct rendered node1 = render_node(
+			decode(arena_printf(&arena,
+				"cluster: {name: lab, asNumber: 64512, "
+				"podCIDRs: [192.168.128.0/18, 'fd00:10:244::/48']}\n"
+				"nodes:\n"
+				"- {name: node1, addresses: [192.168.1.11, 'fd00:1::11'], labels: {rack: a}}\n"
+				"- {name: node2, addresses: [192.168.1.12, 'fd00:1::12'], labels: {rack: b}}\n"
+				"peers:\n"
+				"- {name: one, %s, asNumber: 65000, import: []}\n"
+				"- {name: tor4, address: 192.168.1.2, asNumber: 1, import: [192.0.0.0/8]}\n"
+				"- {name: tor6, address: 'fd00:1::13', asNumber: 1, import: ['fd00::/8']}\n",
+				rows[i].peer), &arena),
+			"node1", &arena);
+
+		assert_has(&node1, "sessions.conf",
+			arena_printf(&arena, "\t\t\tif net ~ [ %s ] && ", rows[i].refused));
 	}
 }
 END_TEST
@@ -421,7 +470,7 @@ START_TEST(every_option_is_a_line_of_the_block)
 	struct rendered node1 = render_node(decode(CLUSTER THREE
 		"session: {connectRetryTime: 7, bfd: {interval: 300, multiplier: 4}, password: \"a;b'\",\n"
 		"  longLivedGracefulRestart: {staleTime: 60}, importLimit: {prefixes: 9, action: warn},\n"
-		"  ttlSecurity: true}\n"
+		"  ttlSecurity: true, sendHoldTime: 300}\n"
 		"peers: [{name: tor, address: 192.168.1.1, asNumber: 1, bfd: {multiplier: 9},\n"
 		"         importLimit: 10}]\n",
 		&arena), "node1", &arena);
@@ -430,6 +479,7 @@ START_TEST(every_option_is_a_line_of_the_block)
 		"\tgraceful restart time 120;\n"
 		"\tlong lived graceful restart on;\n"
 		"\tlong lived stale time 60;\n"
+		"\tsend hold time 300;\n"
 		"\tconnect retry time 7;\n"
 		"\tbfd { interval 300 ms; multiplier 4; };\n"
 		"\tttl security on;\n"
@@ -493,6 +543,14 @@ START_TEST(racks_speak_to_their_own_reflectors)
 }
 END_TEST
 
+/* Others' podCIDRs count for less than what the nodes say themselves. */
+#define FROM_REFLECTOR(own) \
+	"\t\timport filter {\n" \
+	"\t\t\tif net !~ CLUSTER4 || net ~ OWN4 || net ~ [ 10.244.0.0/16{25,32} ] then reject;\n" \
+	"\t\t\tif net !~ [ " own " ] then preference = 95;\n" \
+	"\t\t\taccept;\n" \
+	"\t\t};\n"
+
 START_TEST(reflector_takes_what_is_the_nodes_and_passes_it_on)
 {
 	_cleanup_arena_ struct arena arena = {0};
@@ -506,21 +564,112 @@ START_TEST(reflector_takes_what_is_the_nodes_and_passes_it_on)
 		"\t\tnext hop self off;\n");
 	/* Another reflector: it hears the rest from the nodes themselves. */
 	assert_has(&r1, "sessions.conf",
-		"\t\timport where net ~ CLUSTER4 && net !~ OWN4;\n"
+		FROM_REFLECTOR("10.244.12.0/24")
 		"\t\texport where (source = RTS_STATIC && net ~ PODS4) || (source = RTS_BGP && "
 		"net ~ CLUSTER4 && proto ~ \"*:v4\" && ! defined(bgp_cluster_list));\n");
 }
 END_TEST
 
-START_TEST(client_takes_the_cluster_and_says_that_it_listens)
+static struct rendered render_drained(const char *text, const char *node, enum drain_state state,
+	struct arena *arena)
+{
+	struct cluster *cluster = decode(text, arena);
+
+	for (size_t i = 0; i < cluster->n_nodes; i++)
+		if (strcmp(cluster->nodes[i].name, node) == 0)
+			cluster->nodes[i].drain = state;
+	return render_node(cluster, node, arena);
+}
+
+START_TEST(reflector_that_leaves_says_so_and_then_reflects_no_more)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct rendered leaving = render_drained(REFLECTED, "r1", DRAIN_LEAVING, &arena),
+			drained = render_drained(REFLECTED, "r1", DRAIN_DRAINED, &arena),
+			client = render_drained(REFLECTED, "c1", DRAIN_DRAINED, &arena),
+			before = render_node(decode(REFLECTED, &arena), "c1", &arena);
+
+	assert_has(&leaving, "sessions.conf",
+		"\t\timport where net ~ [ 10.244.1.0/24 ];\n"
+		"\t\texport filter { if (source = RTS_STATIC && net ~ PODS4) then { accept; } "
+		"if (source = RTS_BGP && net ~ CLUSTER4 && proto ~ \"*:v4\") then { "
+		"bgp_community.add((65535, 0)); bgp_local_pref = 0; accept; } reject; };\n"
+		"\t\tnext hop self off;\n");
+	assert_has(&leaving, "sessions.conf", "! defined(bgp_cluster_list)) then {");
+	assert_has(&drained, "sessions.conf",
+		"\t\timport where net ~ [ 10.244.1.0/24 ];\n"
+		"\t\texport filter { if (source = RTS_STATIC && net ~ PODS4) then { accept; } "
+		"reject; };\n"
+		"\t\tnext hop self off;\n");
+	assert_lacks(&drained, "sessions.conf", "RTS_BGP");
+	/* Who reflects nothing has nothing to say to nodes. */
+	ck_assert_str_eq(client.id, before.id);
+}
+END_TEST
+
+START_TEST(drained_node_asks_routers_for_another_way)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	static const char text[] =
+		"cluster: {name: lab, asNumber: 64512, podCIDRs: [10.244.0.0/16],\n"
+		"          serviceCIDRs: [10.96.0.0/16]}\n" THREE
+		"peers: [{name: tor, address: 192.168.1.1, asNumber: 64512},\n"
+		"        {name: ebgp, address: 192.168.1.2, asNumber: 65000},\n"
+		"        {name: quiet, address: 192.168.1.3, asNumber: 65000, export: []},\n"
+		"        {name: vips, address: 192.168.1.4, asNumber: 65000, export: [services]}]\n";
+	const char *ibgp = "\t\texport filter {\n"
+			   "\t\t\tif !((source = RTS_STATIC && net ~ PODS4)) then reject;\n"
+			   "\t\t\tbgp_community.add((65535, 0));\n"
+			   "\t\t\tbgp_local_pref = 0;\n"
+			   "\t\t\taccept;\n";
+	const char *ebgp = "\t\t\tbgp_community.add((65535, 0));\n\t\t\taccept;\n";
+
+	for (enum drain_state state = DRAIN_LEAVING; state <= DRAIN_DRAINED; state++) {
+		struct rendered out = render_drained(text, "node1", state, &arena);
+
+		assert_has(&out, "sessions.conf", ibgp);
+		assert_has(&out, "sessions.conf", ebgp);
+		assert_has(&out, "sessions.conf", "\t\texport none;\n");
+		/* Its services go in the end: others announce them, too. */
+		if (state == DRAIN_LEAVING)
+			assert_has(&out, "sessions.conf", "proto = \"services4\"");
+		else
+			assert_lacks(&out, "sessions.conf", "proto = \"services4\"");
+	}
+}
+END_TEST
+
+START_TEST(client_takes_the_cluster_and_says_what_is_its_own)
 {
 	_cleanup_arena_ struct arena arena = {0};
 	struct rendered c1 = render_node(decode(REFLECTED, &arena), "c1", &arena);
 
 	assert_has(&c1, "sessions.conf",
-		"\t\timport where net ~ CLUSTER4 && net !~ OWN4;\n"
-		"\t\texport filter { if source = RTS_STATIC && net ~ PODS4 then { "
-		"bgp_large_community.add((64512, 82, 1)); accept; } reject; };\n");
+		FROM_REFLECTOR("10.244.11.0/24") "\t};\n}\n");
+}
+END_TEST
+
+START_TEST(of_a_reflector_nothing_finer_is_taken_where_all_pod_cidrs_are_known)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct cluster *cluster = decode(
+		"cluster: {name: lab, asNumber: 64512, podCIDRs: ['fd00:10:244::/48'], "
+		"topology: reflector}\n"
+		"nodes:\n"
+		"- {name: c1, addresses: ['fd01::1'], podCIDRs: ['fd00:10:244:1::/64']}\n"
+		"- {name: c2, addresses: ['fd01::2'], podCIDRs: ['fd00:10:244:2::/80']}\n"
+		"- {name: r1, addresses: ['fd01::3'], reflector: true}\n", &arena);
+	struct rendered c1 = render_node(cluster, "c1", &arena);
+
+	assert_has(&c1, "sessions.conf",
+		"\t\t\tif net !~ CLUSTER6 || net ~ OWN6 || net ~ "
+		"[ fd00:10:244::/48{81,128}, fd00:10:244:1::/64{65,80} ] then reject;\n"
+		"\t\t\tif net !~ [ ::/128 ] then preference = 95;\n");
+	cluster->kubernetes.used = true;
+	c1 = render_node(cluster, "c1", &arena);
+	assert_has(&c1, "sessions.conf",
+		"\t\t\tif net !~ CLUSTER6 || net ~ OWN6 then reject;\n"
+		"\t\t\tif net !~ [ ::/128 ] then preference = 95;\n");
 }
 END_TEST
 
@@ -544,6 +693,52 @@ START_TEST(session_of_a_former_neighbour_stays_as_it_was)
 		"\tipv4 {\n\t\timport where net ~ [ 10.244.2.0/24 ];\n\t};\n}\n");
 	ck_assert(render_sessions(cluster, &cluster->nodes[0], &arena, &n)[0].leaving);
 	ck_assert_uint_eq(n, 3);
+}
+END_TEST
+
+START_TEST(former_neighbour_is_told_that_we_can_do_without_it)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct cluster *cluster = decode(REFLECTED, &arena);
+	struct rendered c1;
+
+	cluster->nodes[1].leaving[IPV4] = cluster->nodes[1].spare[IPV4] = true; /* c2 */
+	c1 = render_node(cluster, "c1", &arena);
+	assert_has(&c1, "sessions.conf",
+		"\t\timport where net ~ [ 10.244.2.0/24 ];\n"
+		"\t\texport filter { if source = RTS_STATIC && net ~ PODS4 then { "
+		"bgp_large_community.add((64512, 82, 1)); accept; } reject; };\n");
+}
+END_TEST
+
+/* "spare" of a node that is no former neighbour says nothing. */
+START_TEST(reflector_goes_on_for_a_client_that_leaves_it)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	static const char text[] =
+		"cluster: {name: lab, asNumber: 64512, podCIDRs: [10.244.0.0/16],\n"
+		"          topology: reflector, topologyKey: rack}\n"
+		"nodes:\n"
+		"- {name: a1, addresses: [10.0.0.1], labels: {rack: a}, reflector: true}\n"
+		"- {name: b1, addresses: [10.0.0.2], labels: {rack: b}, reflector: true}\n"
+		"- {name: b2, addresses: [10.0.0.3], labels: {rack: b}, podCIDRs: [10.244.3.0/24]}\n";
+	struct cluster *cluster = decode(text, &arena);
+	struct rendered a1;
+
+	cluster->nodes[1].spare[IPV4] = cluster->nodes[2].leaving[IPV4] = true;
+	a1 = render_node(cluster, "a1", &arena);
+	assert_has(&a1, "sessions.conf",
+		"\t\timport where net ~ [ 10.244.3.0/24 ];\n"
+		"\t\texport where (source = RTS_STATIC && net ~ PODS4) || (source = RTS_BGP && "
+		"net ~ CLUSTER4 && proto ~ \"*:v4\");\n");
+	assert_lacks(&a1, "sessions.conf", "bgp_large_community");
+	cluster->nodes[2].spare[IPV4] = true;
+	a1 = render_node(cluster, "a1", &arena);
+	assert_has(&a1, "sessions.conf",
+		"\t\texport filter { if (source = RTS_STATIC && net ~ PODS4) then { "
+		"bgp_large_community.add((64512, 82, 1)); accept; } if (source = RTS_BGP && "
+		"net ~ CLUSTER4 && proto ~ \"*:v4\") then { accept; } reject; };\n"
+		"\t\tnext hop self off;\n");
 }
 END_TEST
 
@@ -764,12 +959,18 @@ UNIT(render, node_conf_says_who_we_are_and_announces_our_pod_cidrs, every_other_
 	topology_none_leaves_only_the_peers, peer_speaks_to_the_nodes_its_selector_names,
 	import_and_export_of_a_peer,
 	router_may_not_say_everything_that_import_covers,
+	segment_is_as_wide_as_all_that_are_known_on_it,
 	nothing_finer_stays_the_same_line_when_a_node_comes, way_to_a_router, session_options_stand_in_the_session,
 	every_option_is_a_line_of_the_block,
 	clients_speak_to_reflectors_alone, racks_speak_to_their_own_reflectors,
 	reflector_takes_what_is_the_nodes_and_passes_it_on,
-	client_takes_the_cluster_and_says_that_it_listens,
+	reflector_that_leaves_says_so_and_then_reflects_no_more,
+	drained_node_asks_routers_for_another_way,
+	client_takes_the_cluster_and_says_what_is_its_own,
+	of_a_reflector_nothing_finer_is_taken_where_all_pod_cidrs_are_known,
 	session_of_a_former_neighbour_stays_as_it_was,
+	former_neighbour_is_told_that_we_can_do_without_it,
+	reflector_goes_on_for_a_client_that_leaves_it,
 	without_bfd_there_is_no_bfd_protocol, node_with_its_own_as_says_so_on_both_ends,
 	router_id_without_ipv4_is_made_of_the_ipv6_address,
 	session_name_fits_a_bird_symbol_and_stays_unique,

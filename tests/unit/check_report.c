@@ -2,6 +2,7 @@
 /* report: what should be beside what is.  Each test takes the picture of a healthy
  * node1 and breaks one thing in it. */
 #include <errno.h>
+#include <linux/rtnetlink.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -144,18 +145,38 @@ START_TEST(status_of_a_healthy_node)
 		"{\"version\":\"" PACKAGE_VERSION "\",\"node\":\"node1\",\"cluster\":\"lab\","
 		"\"health\":\"healthy\",\"problems\":[],\"warnings\":[],"
 		"\"source\":{\"path\":\"/etc/roost/roost.yaml\",\"loadedAt\":\"1970-01-01T00:16:40Z\","
-		"\"ageSeconds\":100,\"error\":null},"
+		"\"ageSeconds\":100,\"error\":null,\"kubernetes\":null},"
 		"\"configuration\":{\"generation\":7,\"id\":\"" ID "\","
 		"\"confirmedAt\":\"1970-01-01T00:16:41Z\",\"applying\":false,"
 		"\"lastOutcome\":\"confirmed\",\"lastAttemptAt\":\"1970-01-01T00:16:41Z\","
-		"\"lastRefusal\":null},"
-		"\"bird\":{\"reachable\":true,\"version\":\"2.0.12\",\"error\":null,"
+		"\"lastRefusal\":null,\"hold\":null},"
+		"\"bird\":{\"reachable\":true,\"version\":\"2.0.12\",\"configuration\":\"0123456789abcdef\",\"error\":null,"
 		"\"unconfirmed\":false,\"recovering\":false},"
 		"\"sessions\":{\"up\":3,\"total\":3,\"leaving\":0},"
 		"\"podCIDRs\":[{\"prefix\":\"10.244.1.0/24\",\"announcedTo\":3}],"
+		"\"services\":null,"
 		"\"masquerade\":{\"state\":\"off\",\"table\":\"inet roost\",\"writes\":0,"
 		"\"reason\":null},"
-		"\"routes\":{\"expected\":3,\"ok\":3,\"drift\":0}}");
+		"\"drain\":{\"state\":\"off\",\"since\":null,\"waits\":null},"
+		"\"routes\":{\"expected\":3,\"ok\":3,\"drift\":0},"
+		"\"drift\":{\"seen\":0,\"repairs\":0,\"lastAt\":null,\"last\":null}}");
+	done(scene);
+}
+END_TEST
+
+START_TEST(drained_node_is_healthy_and_one_that_waits_is_not)
+{
+	struct scene *scene = healthy();
+	json_t *status;
+
+	scene->view.drain = (struct drain_status){.state = DRAIN_DRAINED, .since = 1000};
+	assert_problem(scene, NULL);
+	status = report_status(&scene->view);
+	assert_json(json_incref(json_object_get(status, "drain")),
+		"{\"state\":\"drained\",\"since\":\"1970-01-01T00:16:40Z\",\"waits\":null}");
+	json_decref(status);
+	err_set(&scene->view.drain.waits, 1, "nobody else reflects");
+	assert_problem(scene, "drain: nobody else reflects");
 	done(scene);
 }
 END_TEST
@@ -233,11 +254,32 @@ START_TEST(down_session_is_a_problem)
 	struct scene *scene = healthy();
 
 	session(scene, "tor:peer")->up = false;
-	assert_problem(scene, "1 of 3 sessions are down");
+	session(scene, "tor:peer")->info = "Socket: Connection refused";
+	assert_problem(scene, "1 of 3 sessions are down: tor:peer, Socket: Connection refused");
 	done(scene);
 	scene = healthy();
 	scene->bird.n_sessions = 1;
-	assert_problem(scene, "2 of 3 sessions are down");
+	assert_problem(scene, "2 of 3 sessions are down: node3:v4, BIRD has no such session: its "
+		"configuration is not the wanted one; tor:peer, BIRD has no such session: its "
+		"configuration is not the wanted one");
+	done(scene);
+}
+END_TEST
+
+START_TEST(session_that_bfd_never_saw_is_a_problem)
+{
+	struct scene *scene = healthy();
+	struct session_want copy[3];
+
+	session(scene, "tor:peer")->bfd = "Down";
+	assert_problem(scene, NULL); /* nobody asked for BFD */
+	memcpy(copy, scene->view.sessions, sizeof(copy));
+	copy[2].options.bfd = true;
+	scene->view.sessions = copy;
+	assert_problem(scene, "tor:peer: BGP is up, and BFD is Down: UDP port 3784 does not get through, "
+		"or the neighbour does no BFD");
+	session(scene, "tor:peer")->bfd = "Up";
+	assert_problem(scene, NULL);
 	done(scene);
 }
 END_TEST
@@ -405,6 +447,52 @@ static void second_best_first(struct scene *scene)
 	scene->bird.routes[OWN] = worse;
 }
 
+static void add_static(struct scene *scene, const char *prefix, const char *via, unsigned metric)
+{
+	struct fib_route *route = ARENA_PUSH(&scene->arena, scene->fib.items, &scene->fib.n);
+
+	*route = (struct fib_route){.type = FIB_UNICAST, .metric = metric, .protocol = RTPROT_STATIC};
+	ck_assert(prefix_parse(prefix, &route->prefix));
+	*ARENA_PUSH(&scene->arena, route->via, &route->n_via) = A(via);
+}
+
+/* As fib_read() sorts them: of a prefix the better metric first. */
+static void put_first(struct scene *scene)
+{
+	struct fib_route last = scene->fib.items[scene->fib.n - 1];
+
+	scene->fib.items[scene->fib.n - 1] = scene->fib.items[scene->fib.n - 2];
+	scene->fib.items[scene->fib.n - 2] = last;
+}
+
+static void kernel_static_wins(struct scene *scene)
+{
+	add_static(scene, "10.244.3.0/24", "192.168.1.99", 5);
+	put_first(scene);
+}
+
+/* BIRD cannot add its own: there is one with its metric. */
+static void kernel_static_stands_in(struct scene *scene)
+{
+	scene->fib.n--;
+	add_static(scene, "10.244.3.0/24", "192.168.1.99", 32);
+}
+
+static void kernel_static_inside(struct scene *scene)
+{
+	add_static(scene, "10.244.3.128/25", "192.168.1.99", 100);
+}
+
+static void kernel_static_same_way(struct scene *scene)
+{
+	add_static(scene, "10.244.3.128/25", "192.168.1.13", 0);
+}
+
+static void kernel_static_loses(struct scene *scene)
+{
+	add_static(scene, "10.244.3.0/24", "192.168.1.99", 100);
+}
+
 START_TEST(verdict_names_the_first_broken_link)
 {
 	static const struct {
@@ -420,6 +508,11 @@ START_TEST(verdict_names_the_first_broken_link)
 		{kernel_elsewhere, "other next hop in the kernel", 1},
 		{kernel_multipath, "ok", 0},
 		{kernel_unreachable, "other next hop in the kernel", 1},
+		{kernel_static_wins, "a route that is not BIRD's is in the way", 1},
+		{kernel_static_stands_in, "a route that is not BIRD's is in the way", 1},
+		{kernel_static_inside, "a route that is not BIRD's is in the way", 1},
+		{kernel_static_same_way, "ok", 0},
+		{kernel_static_loses, "ok", 0},
 		{kernel_silent, "unknown", 0},
 		{bird_silent, "unknown", 0},
 	};
@@ -463,6 +556,25 @@ START_TEST(differing_route_is_a_problem)
 }
 END_TEST
 
+START_TEST(route_in_the_way_is_told_with_what_to_do)
+{
+	struct scene *scene = healthy();
+	struct report_drift drift;
+
+	kernel_static_wins(scene);
+	assert_problem(scene, "1 of 3 routes differ, see roostctl routes; 10.244.3.0/24: a route that "
+		"is not BIRD's is in the way; if nobody needs it: ip -4 route del 10.244.3.0/24 via "
+		"192.168.1.99 proto static metric 5");
+	drift = report_drift(&scene->view, &scene->arena);
+	ck_assert(drift.n == 1 && !drift.items[0].is_ours);
+	scene->fib.n -= 2;
+	drift = report_drift(&scene->view, &scene->arena);
+	ck_assert(drift.n == 1 && drift.items[0].is_ours);
+	ck_assert_str_eq(drift.items[0].text, "not in the kernel");
+	done(scene);
+}
+END_TEST
+
 START_TEST(route_shows_what_is_wanted_and_both_sides)
 {
 	struct scene *scene = healthy();
@@ -472,13 +584,13 @@ START_TEST(route_shows_what_is_wanted_and_both_sides)
 		"{\"prefix\":\"10.244.1.0/24\",\"node\":\"node1\",\"own\":true,\"wantedNextHop\":null,"
 		"\"bird\":{\"type\":\"unreachable\",\"protocol\":\"some:v4\",\"nextHop\":null},"
 		"\"kernel\":{\"type\":\"unreachable\",\"metric\":32,\"protocol\":12,\"nextHops\":[]},"
-		"\"verdict\":\"ok\"}");
+		"\"verdict\":\"ok\",\"advice\":null}");
 	assert_json(json_incref(json_array_get(routes, NODE2)),
 		"{\"prefix\":\"10.244.2.0/24\",\"node\":\"node2\",\"own\":false,"
 		"\"wantedNextHop\":\"192.168.1.12\","
 		"\"bird\":{\"type\":\"unicast\",\"protocol\":\"some:v4\",\"nextHop\":\"192.168.1.12\"},"
 		"\"kernel\":{\"type\":\"unicast\",\"metric\":32,\"protocol\":12,"
-		"\"nextHops\":[\"192.168.1.12\"]},\"verdict\":\"ok\"}");
+		"\"nextHops\":[\"192.168.1.12\"]},\"verdict\":\"ok\",\"advice\":null}");
 	json_decref(routes);
 	done(scene);
 }
@@ -502,13 +614,17 @@ START_TEST(node_counts_its_own_sessions)
 	struct scene *scene = healthy();
 
 	session(scene, "node3:v4")->up = false;
+	scene->view.drain.state = DRAIN_LEAVING;
 	assert_json(report_nodes(&scene->view),
 		"[{\"name\":\"node1\",\"self\":true,\"addresses\":[\"192.168.1.11\"],\"asNumber\":64512,"
-		"\"podCIDRs\":[\"10.244.1.0/24\"],\"sessions\":{\"up\":0,\"total\":0}},"
+		"\"podCIDRs\":[\"10.244.1.0/24\"],\"ready\":true,\"sessions\":{\"up\":0,\"total\":0},"
+		"\"drain\":\"leaving\"},"
 		"{\"name\":\"node2\",\"self\":false,\"addresses\":[\"192.168.1.12\"],\"asNumber\":64512,"
-		"\"podCIDRs\":[\"10.244.2.0/24\"],\"sessions\":{\"up\":1,\"total\":1}},"
+		"\"podCIDRs\":[\"10.244.2.0/24\"],\"ready\":true,\"sessions\":{\"up\":1,\"total\":1},"
+		"\"drain\":null},"
 		"{\"name\":\"node3\",\"self\":false,\"addresses\":[\"192.168.1.13\"],\"asNumber\":64512,"
-		"\"podCIDRs\":[\"10.244.3.0/24\"],\"sessions\":{\"up\":0,\"total\":1}}]");
+		"\"podCIDRs\":[\"10.244.3.0/24\"],\"ready\":true,\"sessions\":{\"up\":0,\"total\":1},"
+		"\"drain\":null}]");
 	done(scene);
 }
 END_TEST
@@ -561,6 +677,27 @@ static void assert_reason(const struct scene *scene, const char *reason)
 	json_decref(peers);
 }
 
+START_TEST(podcidr_that_a_router_has_too_is_told_of)
+{
+	struct scene *scene = healthy();
+	struct bird_route *two = &scene->bird.routes[1], *again;
+
+	two->protocol = "node2:v4";
+	scene->bird.n_routes = 2; /* node3's is behind it again */
+	again = ARENA_PUSH(&scene->arena, scene->bird.routes, &scene->bird.n_routes);
+	*again = (struct bird_route){.prefix = scene->bird.routes[1].prefix,
+		.dest = DEST_UNICAST, .via = A("192.168.1.1"), .protocol = "tor:peer"};
+	assert_reason(scene, "1 podCIDR not used: nodes announce it themselves");
+	/* Shared with another router, it is used. */
+	scene->bird.routes[1].protocol = "tor2:peer";
+	assert_reason(scene, NULL);
+	scene->bird.routes[1].protocol = "node2:v4";
+	again->protocol = "tor2:peer";
+	assert_reason(scene, NULL);
+	done(scene);
+}
+END_TEST
+
 /* TCP-MD5 has no errors: with another password on the other side nothing is heard. */
 START_TEST(silence_may_be_a_wrong_password)
 {
@@ -591,7 +728,7 @@ START_TEST(reached_import_limit_is_told_of_a_session_that_is_up)
 	assert_problem(scene, NULL);
 	session(scene, "tor:peer")->refused = 3;
 	assert_reason(scene,
-		"import limit of 100 routes reached; 3 updates refused: not what import takes");
+		"import limit of 100 routes reached; 3 updates outside import, not taken");
 	done(scene);
 }
 END_TEST
@@ -646,13 +783,26 @@ START_TEST(ready_means_confirmed_and_announced)
 {
 	struct scene *scene = healthy();
 	struct err why = {0};
+	bool told = false;
 
 	ck_assert_int_eq(report_ready(&scene->view, &why), 0);
 	session(scene, "node2:v4")->up = session(scene, "node3:v4")->up = false;
 	ck_assert_int_eq(report_ready(&scene->view, &why), 0);
+	/* A router that hears of Services alone knows nothing of pods. */
+	scene->cluster->peers[0].export = EXPORT_SERVICES;
+	ck_assert_int_eq(report_ready(&scene->view, &why), -1);
+	scene->cluster->peers[0].export = EXPORT_PODS;
 	session(scene, "tor:peer")->up = false;
 	ck_assert_int_eq(report_ready(&scene->view, &why), -1);
 	ck_assert_str_eq(why.msg, "10.244.1.0/24 is announced to nobody, 0 of 3 sessions are up");
+	/* Who is told of other routes may not be told of this one. */
+	session(scene, "tor:peer")->up = true;
+	session(scene, "tor:peer")->exported = 2;
+	session(scene, "tor:peer")->told = &told;
+	scene->bird.own = scene->cluster->nodes[0].pod_cidrs;
+	ck_assert_int_eq(report_ready(&scene->view, &why), -1);
+	told = true;
+	ck_assert_int_eq(report_ready(&scene->view, &why), 0);
 	scene->bird.unconfirmed = true;
 	ck_assert_int_eq(report_ready(&scene->view, &why), -1);
 	ck_assert_str_eq(why.msg, "the configuration is not confirmed");
@@ -698,17 +848,18 @@ START_TEST(metrics_are_openmetrics)
 }
 END_TEST
 
-UNIT(report, status_of_a_healthy_node, bad_file_is_a_problem_in_its_own_words,
+UNIT(report, status_of_a_healthy_node, drained_node_is_healthy_and_one_that_waits_is_not, bad_file_is_a_problem_in_its_own_words,
 	refusal_stands_until_an_apply_goes_well,
 	bird_that_does_not_answer_is_the_only_problem_it_is,
 	bird_with_another_configuration_is_a_problem, down_session_is_a_problem,
-	session_nobody_wants_is_none, address_of_another_machine_is_a_problem,
+	session_that_bfd_never_saw_is_a_problem, session_nobody_wants_is_none, address_of_another_machine_is_a_problem,
 	masquerading_is_a_problem_when_it_is_not_as_wanted,
 	status_before_the_first_good_file_has_nulls, warnings_degrade_nothing,
-	verdict_names_the_first_broken_link, own_pods_must_not_be_led_away, differing_route_is_a_problem,
+	verdict_names_the_first_broken_link, own_pods_must_not_be_led_away, differing_route_is_a_problem, route_in_the_way_is_told_with_what_to_do,
 	route_shows_what_is_wanted_and_both_sides, without_a_mesh_the_router_says_the_next_hop,
 	node_counts_its_own_sessions, peer_that_is_down_says_why,
-	silence_may_be_a_wrong_password, reached_import_limit_is_told_of_a_session_that_is_up,
+	podcidr_that_a_router_has_too_is_told_of, silence_may_be_a_wrong_password,
+	reached_import_limit_is_told_of_a_session_that_is_up,
 	peer_that_is_not_up_has_a_reason_of_more_than_its_state,
 	peer_that_comes_and_goes_says_so_while_it_is_up,
 	ready_means_confirmed_and_announced,

@@ -447,10 +447,83 @@ START_TEST(password_file_is_watched_where_it_is)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- who else may read it */
+
+static struct cluster *decode(const struct etc *etc, struct arena *arena)
+{
+	_cleanup_buf_ struct buf yaml = {0};
+	struct cluster *cluster = NULL;
+	struct err err;
+
+	ck_assert_int_eq(file_read(in_etc(etc, "roost.yaml"), 10000, &yaml, &err), 0);
+	ck_assert_msg(decode_cluster("roost.yaml", buf_text(&yaml), yaml.len, arena, &cluster, &err) == 0,
+		"%s", err.msg);
+	return cluster;
+}
+
+#define OPEN_YAML                                                                                  \
+	"cluster: {name: lab, asNumber: 64512, podCIDRs: [10.244.0.0/16]}\n"                       \
+	"nodes: [{name: n1, addresses: [10.0.0.1], podCIDRs: [10.244.1.0/24]}]\n"
+
+START_TEST(what_everybody_may_read_or_write_is_warned_of_once)
+{
+	static const struct {
+		const char *session; /* "passwordFile": of the test's own */
+		mode_t yaml, secret;
+		const char *warnings[3];
+	} cases[] = {
+		{"", 0644, 0644, {NULL}},
+		{"", 0666, 0644, {"roost.yaml: everybody may write it: chmod o-w"}},
+		{"password: abc", 0640, 0640, {NULL}},
+		{"password: abc", 0644, 0640,
+			{"roost.yaml: has a password in it, and everybody may read it: "
+			 "chgrp roost, chmod 0640"}},
+		{"passwordFile", 0644, 0640, {NULL}},
+		{"passwordFile", 0644, 0600, {NULL}},
+		{"passwordFile", 0644, 0646,
+			{"secret: everybody may write it: chmod o-w",
+				"secret: has a password in it, and everybody may read it: "
+				"chgrp roost, chmod 0640"}},
+		{"passwordFile: /nowhere", 0644, 0640, {NULL}},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_arena_ struct arena arena = {0};
+		struct cluster *cluster;
+		char text[1000], session[400];
+		struct etc etc;
+		size_t n = 0;
+
+		set_up(&etc);
+		put(&etc, "secret", "abc\n");
+		snprintf(session, sizeof(session), "%s%s%s", cases[i].session,
+			strcmp(cases[i].session, "passwordFile") == 0 ? ": " : "",
+			strcmp(cases[i].session, "passwordFile") == 0 ? in_etc(&etc, "secret") : "");
+		/* A peer has the session's password too: still one warning. */
+		snprintf(text, sizeof(text),
+			OPEN_YAML "session: {%s}\npeers: [{name: tor, address: 10.0.0.9, asNumber: 65001}]\n",
+			session);
+		put(&etc, "roost.yaml", text);
+		ck_assert_int_eq(chmod(in_etc(&etc, "roost.yaml"), cases[i].yaml), 0);
+		ck_assert_int_eq(chmod(in_etc(&etc, "secret"), cases[i].secret), 0);
+		cluster = decode(&etc, &arena);
+		cluster->n_warnings = 0; /* of other things */
+		source_warn_of_open_files(in_etc(&etc, "roost.yaml"), cluster, &cluster->nodes[0], &arena);
+		for (; n < ARRAY_LEN(cases[i].warnings) && cases[i].warnings[n]; n++) {
+			ck_assert_uint_lt(n, cluster->n_warnings);
+			ck_assert_str_eq(strrchr(cluster->warnings[n], '/') + 1, cases[i].warnings[n]);
+		}
+		ck_assert_msg(cluster->n_warnings == n, "case %zu", i);
+		tear_down(&etc);
+	}
+}
+END_TEST
+
 UNIT(source, everything_is_read, own_template_wins_over_the_shipped_one, what_is_missing_is_named,
 	reading_is_no_change, file_written_in_place_is_seen, file_renamed_over_the_old_one_is_seen,
 	file_that_went_and_came_is_seen, swap_of_a_config_map_is_seen,
 	file_behind_a_link_is_watched_where_it_is, snippets_and_templates_are_watched,
 	folder_that_is_not_there_yet_is_seen_to_appear, whole_etc_that_appears_later_is_seen,
 	many_changes_are_one_call, password_is_one_line_without_its_end,
-	password_that_a_node_does_not_need_may_be_missing, password_file_is_watched_where_it_is)
+	password_that_a_node_does_not_need_may_be_missing, password_file_is_watched_where_it_is,
+	what_everybody_may_read_or_write_is_warned_of_once)

@@ -235,7 +235,7 @@ class Lab:
             # The host's own way out, as any server has it; no pod route.
             netns.ip(node.netns, *(f"route add default via {TOR[family]}"
                                    for family in self.families))
-        os.makedirs(node.path("etc/roost"))
+        os.makedirs(node.path("etc/roost"), exist_ok=True)
         node.write_config(config)
         node.boot()
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 
 from . import addresses
-from .base import wait_until, write_file
+from .base import write_file
 from .cni import Runtime
 from .machine import PATH, Machine
 
@@ -42,7 +42,7 @@ class Node(Machine):
     dirs = {
         "/etc/cni/net.d": f"{ROOSTD_USER}:{ROOSTD_GROUP}:0755",
         "/var/lib/roost": f"{ROOSTD_USER}:{ROOSTD_GROUP}:0755",
-        # As contrib/systemd/tmpfiles.d has them.
+        # As contrib/systemd/tmpfiles.d has them, but for its ACL.
         "/run/roost": f"root:{ROOSTD_GROUP}:3775",
         "/run/roost/ipam": "root:root:0755",
         "/etc/roost/bird.d": "root:root:0755",
@@ -115,9 +115,7 @@ class Node(Machine):
     def restart_bird(self):
         """As `systemctl restart bird` with Roost's unit: BIRD leaves its routes in the
         kernel and its neighbours keep theirs."""
-        self.hold_service("bird")
-        self.birdc("graceful restart", check=False)
-        wait_until(lambda: not self.is_running("bird"), 20, f"bird on {self.name} has stopped")
+        self.stop_bird(signal.SIGKILL)
         self.start_bird()
 
     def start_bird(self):

@@ -65,7 +65,8 @@ def find_programs(sbindir=None, plugin=None):
             below(sbindir, "roostctl"), below(bindir, "roostctl"), explicit("ROOSTCTL"),
             shutil.which("roostctl", path=path)]),
         plugin=find("the CNI plugin roost", "ROOST_PLUGIN", [
-            plugin, explicit("ROOST_PLUGIN"), below(build, "roost"), "/opt/cni/bin/roost"]),
+            plugin, explicit("ROOST_PLUGIN"), below(build, "roost"), "/opt/cni/bin/roost",
+            "/usr/lib/cni/roost"]),
         templates=find_templates())
 
 

@@ -14,6 +14,7 @@ and the nodes' default route if they are to have one; addresses.py has the pictu
 import json
 import os
 import re
+from typing import NamedTuple
 
 from . import netns
 from .addresses import OUTSIDE, in_rack, router_outside
@@ -36,6 +37,22 @@ protocol static default6 {{ ipv6; route ::/0 unreachable; }}
 """
 
 
+class Route(NamedTuple):
+    """What a router heard, all as text."""
+    prefix: str
+    path: str               # "65001 64512"
+    hop: str
+    communities: str = ""   # "65000:100 65000:200", in order
+    more: str = ""          # "med 50 large 64512:100:1 local_pref 0"; 100 is usual and left out
+
+
+def _more(med=None, large=(), local_pref=None):
+    words = [] if med is None else [f"med {med}"]
+    words += [f"large {community}" for community in sorted(large)]
+    words += [] if local_pref in (None, 100) else [f"local_pref {local_pref}"]
+    return " ".join(words)
+
+
 class Router(Machine):
     file = None         # what configure() writes
 
@@ -47,7 +64,7 @@ class Router(Machine):
         return self.exec(["ss", "-Hltn", "sport = :179"]).stdout != ""
 
     def bgp_routes(self, family):
-        """{(prefix, AS path, next hop, communities)}: what it heard, all as text."""
+        """{Route}: what it heard."""
         raise NotImplementedError
 
 
@@ -60,22 +77,29 @@ class BirdRouter(Router):
         return {"bird": {"argv": ["bird", "-f", "-u", "bird", "-g", "bird"]}}
 
     def bgp_routes(self, family):
-        found, prefix, path, communities = set(), None, "", []
+        found, prefix, values = set(), None, {}
         table = self.birdc(f"show route table master{family} where source = RTS_BGP all", check=False)
         for line in table.splitlines() + ["end"]:
             new = re.match(r"(\S+/\S+)?\s+(?:unicast|unreachable|blackhole) \[|end$", line)
             if new:
-                if prefix and hop:
-                    found.add((prefix, path, hop, " ".join(communities)))
-                prefix, path, hop, communities = new[1] or prefix, "", None, []
-            attribute = re.match(r"\tBGP\.(\w+): (.*)", line)
-            if attribute and attribute[1] == "as_path":
-                path = attribute[2].strip()
-            elif attribute and attribute[1] == "next_hop":
-                hop = attribute[2].split()[0]
-            elif attribute and attribute[1] == "community":
-                communities = sorted(attribute[2].strip("() ").replace(",", ":").split(") ("))
+                if values:
+                    found.add(_bird_route(prefix, values))
+                prefix, values = new[1] or prefix, {}
+            # BGP.as_path in BIRD 2, bgp_path in BIRD 3; the others differ in the prefix alone.
+            attribute = re.match(r"\t(?:BGP\.|bgp_)(\w+): (.*)", line)
+            if attribute:
+                values[attribute[1]] = attribute[2].strip()
         return found
+
+
+def _bird_route(prefix, values):
+    def communities(which):
+        return sorted(values[which].strip("()").replace(" ", "").replace(",", ":").split(")(")) \
+            if which in values else []
+    return Route(prefix, values.get("as_path") or values.get("path", ""), values["next_hop"].split()[0],
+                 " ".join(communities("community")),
+                 _more(values.get("med"), communities("large_community"),
+                       int(values.get("local_pref", 100))))
 
 
 class FrrRouter(Router):
@@ -126,9 +150,12 @@ class FrrRouter(Router):
         try:
             prefixes = self.vtysh(f"{show} json")[0]["routes"]
             entries = self.vtysh(*(f"{show} {prefix} json" for prefix in prefixes)) if prefixes else []
-            return {(entry["prefix"], path["aspath"]["string"].replace("Local", ""),
-                     next(hop["ip"] for hop in path["nexthops"] if hop.get("scope") != "link-local"),
-                     path.get("community", {}).get("string", ""))
+            return {Route(entry["prefix"], path["aspath"]["string"].replace("Local", ""),
+                          next(hop["ip"] for hop in path["nexthops"] if hop.get("scope") != "link-local"),
+                          path.get("community", {}).get("string", ""),
+                          _more(path.get("metric"),
+                                path.get("largeCommunity", {}).get("string", "").split(),
+                                path.get("locPrf")))
                     for entry in entries for path in entry["paths"]}
         except (ValueError, LookupError):   # bgpd is not up yet, or a route has just gone
             return set()
@@ -150,16 +177,18 @@ class GobgpRouter(Router):
             table = json.loads(out)
         except ValueError:
             return set()
-        return {(prefix, *_gobgp_path(path)) for prefix, paths in table.items() for path in paths}
+        return {_gobgp_route(prefix, path) for prefix, paths in table.items() for path in paths}
 
 
-def _gobgp_path(path):
+def _gobgp_route(prefix, path):
     kinds = {attribute["type"]: attribute for attribute in path["attrs"]}
     ases = [str(number) for part in kinds.get(2, {}).get("as_paths") or []
             for number in part["asns"]]
     hop = (kinds.get(3) or kinds[14])["nexthop"]
     communities = (f"{n >> 16}:{n & 0xffff}" for n in kinds.get(8, {}).get("communities", []))
-    return " ".join(ases), hop, " ".join(sorted(communities))
+    large = (f"{c['ASN']}:{c['LocalData1']}:{c['LocalData2']}" for c in kinds.get(32, {}).get("value", []))
+    return Route(prefix, " ".join(ases), hop, " ".join(sorted(communities)),
+                 _more(kinds.get(4, {}).get("metric"), large, kinds.get(5, {}).get("value")))
 
 
 ROUTERS = {".bird.conf": BirdRouter, ".frr.conf": FrrRouter, ".gobgp.toml": GobgpRouter}

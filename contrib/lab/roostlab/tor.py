@@ -75,9 +75,8 @@ class Tor(Machine):
         raise NotImplementedError
 
     def set_nodes(self, nodes, families):
-        """Makes these nodes its neighbours, at any time.  Neighbours are listed one by
-        one: a router that takes any address in a range forgets a neighbour that goes
-        away, and with it the graceful restart of a node whose BIRD was killed."""
+        """Makes these nodes its neighbours, at any time, listed one by one.  Routers that
+        take any address in a range are in contrib/examples."""
         raise NotImplementedError
 
     def session_count(self):
