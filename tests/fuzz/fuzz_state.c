@@ -41,9 +41,11 @@ static void write_hashed(const char *data, size_t size)
 	static const char key[] = "\"hash\": \"";
 	struct split split = {0};
 	uint64_t hash = HASH_START;
-	char *text = strndup(data, size), *at, hex[20];
+	char *text = calloc(1, size + 1), *at, hex[20];
 	struct err err;
 
+	MUST(text);
+	memcpy(text, data, size);
 	split_begin(&split, SPLIT_LIST, hash_item, &hash);
 	split_feed(&split, text, strlen(text), &err);
 	split_free(&split);
