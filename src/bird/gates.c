@@ -26,6 +26,7 @@ void gates_note(struct gates *gates, const struct bird_state *state, long when)
 					.when = when,
 					.imported = session->imported,
 					.exported = session->exported,
+					.preferred = session->preferred,
 					.updates = session->updates,
 					.judged = true};
 	}
@@ -33,14 +34,14 @@ void gates_note(struct gates *gates, const struct bird_state *state, long when)
 
 /* ---------------------------------------------------------------- on disk */
 
-/* "<when> <imported> <exported> <own> <judged or not> <name>" */
+/* "<when> <imported> <exported> <preferred> <own> <judged or not> <name>" */
 void gates_write(const struct gates *gates, struct buf *text)
 {
 	for (size_t i = 0; i < gates->n; i++) {
 		const struct gate_session *s = &gates->before[i];
 
-		buf_printf(text, "%ld %u %u %u %c %s\n", s->when, s->imported, s->exported,
-			s->own, s->judged ? '!' : '.', s->name);
+		buf_printf(text, "%ld %u %u %u %u %c %s\n", s->when, s->imported, s->exported,
+			s->preferred, s->own, s->judged ? '!' : '.', s->name);
 	}
 }
 
@@ -52,8 +53,8 @@ void gates_recall(struct gates *gates, char *text, long now)
 		struct gate_session s = {.remembered = true, .import_again = true};
 		char judged, name[RENDER_NAME_MAX];
 
-		if (sscanf(line, "%ld %u %u %u %c %63s", &s.when, &s.imported, &s.exported,
-			    &s.own, &judged, name) != 6 ||
+		if (sscanf(line, "%ld %u %u %u %u %c %63s", &s.when, &s.imported, &s.exported,
+			    &s.preferred, &s.own, &judged, name) != 7 ||
 			s.when > now || now - s.when > GATES_REMEMBER_SECONDS || find(gates, name))
 			continue;
 		s.name = arena_strdup(&gates->arena, name);
@@ -175,10 +176,27 @@ static bool say_untold(const char *name, unsigned before, unsigned now, struct e
 	return false;
 }
 
+static unsigned long minus(unsigned long a, unsigned long b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* The destinations that we have no route to any more, whoever it was from. */
+static unsigned long unreachable(const struct gates *gates, const struct bird_state *state)
+{
+	unsigned long before = 0, after = 0;
+
+	for (size_t i = 0; i < gates->n; i++)
+		before += gates->before[i].preferred;
+	for (size_t i = 0; i < state->n_sessions; i++)
+		after += state->sessions[i].preferred;
+	return minus(before, after);
+}
+
 bool gates_accept(const struct gates *gates, const struct gates_want *want,
 	const struct bird_state *state, struct err *why)
 {
-	unsigned long before = 0, after = 0;
+	unsigned long before = 0, after = 0, lost;
 
 	for (size_t i = 0; i < gates->n; i++) {
 		const struct gate_session *s = &gates->before[i];
@@ -200,11 +218,14 @@ bool gates_accept(const struct gates *gates, const struct gates_want *want,
 		before += wanted ? lower(s->imported, wanted->max_routes) : s->imported;
 		after += s->imported ? now->imported : 0;
 	}
-	if (before > after && (before - after) * 100 > before * want->max_withdraw_percent) {
+	lost = minus(before, after);
+	if (lost > unreachable(gates, state))
+		lost = unreachable(gates, state);
+	if (lost * 100 > before * want->max_withdraw_percent) {
 		err_set(why, ETIMEDOUT,
 			"of %lu routes that were learned %lu are left, and agent.maxWithdraw is %u%%: "
 			"if that is meant, roostctl apply --force",
-			before, after, want->max_withdraw_percent);
+			before, before - lost, want->max_withdraw_percent);
 		return false;
 	}
 	return true;

@@ -6,7 +6,9 @@
  *              told of others' routes as well is asked for (gates_asks), as a count of
  *              all would not tell
  *   learned    no more than agent.maxWithdraw of the routes that came in have gone,
- *              but for what the new configuration no longer takes
+ *              but for what the new configuration no longer takes, and for those that
+ *              are there from another session still: a router that is told what it told
+ *              us takes that back
  *
  * A session counts only if the change touches it, by the plan (bird/plan.h): what goes
  * down by itself meanwhile is no fault of the change, and going back would not help
@@ -31,8 +33,8 @@
 struct gate_session {
 	const char *name;
 	long when; /* seen up last: seconds of CLOCK_BOOTTIME */
-	unsigned imported, exported; /* routes, then, */
-	unsigned own;     /* and of our podCIDRs, if more was exported than these */
+	unsigned imported, exported, preferred; /* routes, then, as in struct bird_session */
+	unsigned own;     /* of our podCIDRs, then, if more was exported than these */
 	unsigned own_now; /* the same of the trial */
 	unsigned updates; /* that had come, then */
 	bool judged, remembered;

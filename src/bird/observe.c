@@ -138,6 +138,8 @@ static void parse_detail(const char *line, struct bird_session *session, struct 
 				session->imported += n; /* of all channels */
 			else if (strncmp(value, "exported", 8) == 0)
 				session->exported += n;
+			else if (strncmp(value, "preferred", 9) == 0)
+				session->preferred += n;
 			value += strcspn(value, ",");
 			value += *value == ',';
 		}

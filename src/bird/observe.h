@@ -24,6 +24,7 @@ struct bird_session {
 	const char *bfd; /* BIRD's word for the BFD session's state, "" without BFD */
 	uint32_t neighbor_as;
 	unsigned imported, exported;
+	unsigned preferred; /* of the imported: no other protocol has a better one */
 	unsigned updates; /* received since it is up */
 	unsigned limit_reached; /* the import limit, if there are more routes; else 0 */
 	unsigned refused; /* updates that the import filters turned down since it is up */

@@ -614,6 +614,13 @@ def test_restarts_are_spread(lab):
     wait_healthy(node, 60)
 
 
+# It has a connection, and sleeps.
+WAITS_FOR_ANSWER = """
+pid=$(pgrep -x roostctl) && grep -q '^State:.S' /proc/$pid/status &&
+ls -l /proc/$pid/fd | grep -q socket: && grep -q '^State:.S' /proc/$pid/status
+"""
+
+
 def test_more_restarts_than_allowed_are_refused_by_name(lab):
     node = lab.node("node1")
     wait_healthy(node)
@@ -626,7 +633,8 @@ def test_more_restarts_than_allowed_are_refused_by_name(lab):
         node.roostctl("apply", "--max-restarts", "2")))
     answers = []
     asking.start()
-    wait_until(lambda: "roostctl" in node.exec(["ps", "-A", "-o", "comm"]).stdout, 10, "it asks")
+    wait_until(lambda: node.exec(["sh", "-c", WAITS_FOR_ANSWER], check=False).returncode == 0,
+               30, "it has asked")
     node.exec(["pkill", "-CONT", "-x", "roostd"])
     asking.join()
     assert answers[0].returncode == 1

@@ -576,7 +576,7 @@ static size_t seen_up(char line[60], long ago)
 	struct timespec now;
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (size_t)snprintf(line, 60, "%ld 1 0 0 ! node2:v4\n", (long)now.tv_sec - ago);
+	return (size_t)snprintf(line, 60, "%ld 1 0 1 0 ! node2:v4\n", (long)now.tv_sec - ago);
 }
 
 START_TEST(carried_on_trial_is_judged_by_the_sessions_before_it)

@@ -31,7 +31,7 @@ static void set_up(struct scene *scene)
 	scene->max_withdraw_percent = 25;
 	for (size_t i = 0; i < 3; i++) {
 		scene->now[i] = (struct bird_session){.name = names[i], .up = true, .state = "Established",
-			.info = "", .imported = 10, .exported = 1};
+			.info = "", .imported = 10, .preferred = 10, .exported = 1};
 		scene->wants[i] = (struct session_want){.max_routes = UINT_MAX, .n_own = 1};
 		strcpy(scene->wants[i].name, names[i]);
 		scene->rows[i] = (struct plan_row){.session = names[i], .action = PLAN_RESTART};
@@ -42,6 +42,12 @@ static void set_up(struct scene *scene)
 static void goes_down(struct scene *scene, size_t i, const char *info)
 {
 	scene->now[i] = (struct bird_session){.name = names[i], .state = "Active", .info = info};
+}
+
+/* All of them the best. */
+static void learns(struct scene *scene, size_t i, unsigned n)
+{
+	scene->now[i].imported = scene->now[i].preferred = n;
 }
 
 /* NULL: it is accepted. */
@@ -206,15 +212,15 @@ START_TEST(routes_may_fall_by_max_withdraw_and_no_more)
 	struct scene scene;
 
 	set_up(&scene);
-	scene.now[1].imported = 3; /* 23 of 30 */
+	learns(&scene, 1, 3); /* 23 of 30 */
 	assert_verdict(&scene, false, NULL);
-	scene.now[1].imported = 2;
+	learns(&scene, 1, 2);
 	assert_verdict(&scene, false, "of 30 routes that were learned 22 are left, and "
 		"agent.maxWithdraw is 25%: if that is meant, roostctl apply --force");
 	scene.max_withdraw_percent = 100;
 	assert_verdict(&scene, false, NULL);
 	scene.max_withdraw_percent = 0;
-	scene.now[1].imported = 9;
+	learns(&scene, 1, 9);
 	assert_verdict(&scene, false, "of 30 routes that were learned 29 are left, and "
 		"agent.maxWithdraw is 0%: if that is meant, roostctl apply --force");
 	done(&scene);
@@ -228,13 +234,34 @@ START_TEST(routes_that_the_file_no_longer_takes_are_not_missed)
 	/* Fewer nodes; another import; a router less. */
 	set_up(&scene);
 	scene.wants[0].max_routes = 1;
-	scene.now[0].imported = 1;
+	learns(&scene, 0, 1);
 	assert_verdict(&scene, false, NULL);
 	scene.rows[1].takes_other = true;
-	scene.now[1].imported = 0;
+	learns(&scene, 1, 0);
 	assert_verdict(&scene, false, NULL);
 	scene.rows[2].action = PLAN_REMOVE;
-	scene.now[2].imported = 0;
+	learns(&scene, 2, 0);
+	assert_verdict(&scene, false, NULL);
+	done(&scene);
+}
+END_TEST
+
+START_TEST(routes_that_another_session_has_still_are_not_lost)
+{
+	struct scene scene;
+
+	/* The router had node2's podCIDRs from node2, and now has them from us. */
+	set_up(&scene);
+	scene.rows[0].action = scene.rows[2].action = PLAN_KEEP;
+	scene.gates.before[1].preferred = 2;
+	scene.now[1].imported = scene.now[1].preferred = 2;
+	assert_verdict(&scene, false, NULL);
+	/* Three of ten, whichever they were. */
+	scene.now[0].preferred = 7;
+	assert_verdict(&scene, false, "of 10 routes that were learned 7 are left, and "
+		"agent.maxWithdraw is 25%: if that is meant, roostctl apply --force");
+	/* What another has in its place is as good. */
+	scene.now[2].preferred = 13;
 	assert_verdict(&scene, false, NULL);
 	done(&scene);
 }
@@ -279,7 +306,7 @@ START_TEST(what_was_lost_before_counts_only_for_what_touches_it)
 			scene.rows[j] = (struct plan_row){.session = names[j]};
 		}
 		scene.rows[1].action = actions[i];
-		recall(&scene, "400 10 1 0 ! tor-a:peer\n", 1000);
+		recall(&scene, "400 10 1 10 0 ! tor-a:peer\n", 1000);
 		assert_verdict(&scene, true, !touched ? NULL : "session tor-a:peer was up before and is "
 			"not up again in time (bird.confirmTimeout is 30 s)");
 		ck_assert(!touched == !gates_still_lost(&scene.gates, &now));
@@ -301,8 +328,8 @@ START_TEST(file_is_read_back_as_it_was_written)
 	scene.rows[1].action = PLAN_KEEP;
 	gates_judge(&scene.gates, scene.rows, 3, false);
 	gates_write(&scene.gates, &text);
-	ck_assert_str_eq(buf_text(&text), "1000 10 1 0 ! node2:v4\n1000 10 1 0 . tor-a:peer\n"
-					  "1000 10 1 0 ! tor-b:peer\n");
+	ck_assert_str_eq(buf_text(&text), "1000 10 1 10 0 ! node2:v4\n1000 10 1 10 0 . tor-a:peer\n"
+					  "1000 10 1 10 0 ! tor-b:peer\n");
 	_cleanup_free_ char *copy = xstrdup(buf_text(&text));
 	gates_recall(&other, copy, 1000 + GATES_REMEMBER_SECONDS);
 	gates_write(&other, &again);
@@ -316,8 +343,8 @@ START_TEST(lines_of_no_use_are_left_out)
 {
 	struct scene scene = {0};
 
-	recall(&scene, "399 1 1 0 ! old\n1001 1 1 0 ! of-the-boot-before\n900 1 1 ! older-roost\n\nx\n"
-		       "900 1 1 0 ! good\n900 1 1 0 ! good\n", 1000);
+	recall(&scene, "399 1 1 1 0 ! old\n1001 1 1 1 0 ! of-the-boot-before\n900 1 1 0 ! older-roost\n\nx\n"
+		       "900 1 1 1 0 ! good\n900 1 1 1 0 ! good\n", 1000);
 	ck_assert_uint_eq(scene.gates.n, 1);
 	ck_assert_str_eq(scene.gates.before[0].name, "good");
 	done(&scene);
@@ -331,5 +358,6 @@ UNIT(gates, what_is_as_before_is_accepted, session_that_the_change_touches_must_
 	who_is_told_of_others_routes_too_is_asked_for_ours,
 	who_is_to_say_its_routes_again_is_waited_for, routes_may_fall_by_max_withdraw_and_no_more,
 	routes_that_the_file_no_longer_takes_are_not_missed, without_a_plan_every_session_counts,
+	routes_that_another_session_has_still_are_not_lost,
 	what_was_lost_before_counts_only_for_what_touches_it, file_is_read_back_as_it_was_written,
 	lines_of_no_use_are_left_out)
