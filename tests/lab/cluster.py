@@ -49,9 +49,14 @@ def loads(node):
 
 
 def metric(node, name):
-    text = node.exec(["curl", "-sS", "--max-time", "5", "http://127.0.0.1:9472/metrics"],
-                     check=False).stdout
-    for line in text.splitlines():
+    """0 if there is none of this name."""
+    def asked():
+        nonlocal answer     # roostd may have begun only now, and does not listen yet
+        answer = node.exec(["curl", "-sS", "--max-time", "5", "http://127.0.0.1:9472/metrics"], check=False)
+        return answer.returncode == 0
+    answer = None
+    wait_until(asked, 20, lambda: f"{node.name} serves its metrics: {answer.stderr}", 0.1)
+    for line in answer.stdout.splitlines():
         if line.startswith((name + " ", name + "{")):
             return float(line.split()[-1])
     return 0

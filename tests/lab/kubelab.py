@@ -125,6 +125,14 @@ class KubeLab(Lab):
             if not synced(node):
                 restart(node)
 
+    def only_our_nodes(self):
+        """The API server knows these and no others, whatever a failed test left there."""
+        known = set(self.api.resources["nodes"].objects)
+        for name in known - set(self.nodes):
+            self.api.delete("nodes", name)
+        for name in set(self.nodes) - known:
+            self.put_node(name)
+
     def relist(self):
         """All watches are cut, and what they knew is too old to go on from."""
         self.api.compact()

@@ -54,6 +54,7 @@ def lab(make_kube_lab):
 def all_is_well_again(lab):
     """A test leaves the lab as it was: three nodes, all content."""
     yield
+    lab.only_our_nodes()
     lab.recover()
     wait_running(lab, 3)
 
@@ -200,7 +201,7 @@ def test_pods_may_come_only_when_routes_are_announced(lab):
                 for name in ("node1", "node2", "node3")]
         lab.api.drop_connections()
         wait_until(lambda: all(rule.hits for rule in hung), 20, "they wait for an answer", 0.1)
-        lab.put_node("node5")
+        lab.put_node("node5", labels={})        # in no rack: no router hears of it
         wait_until(lambda: len(node5.sessions()) >= 3, 30, "node5 has a configuration", 0.1)
         wait_until(lambda: not status(node5)["configuration"]["applying"], 30, "it is confirmed", 0.1)
         assert not node5.has_conflist() and network_unavailable(lab, "node5") is None
@@ -226,6 +227,7 @@ def test_an_outage_changes_nothing_and_one_relist_is_one_transaction(lab):
         api.put("nodes", make_node("node40", ["192.168.1.50"], ["10.244.40.0/24"]))
         for node in nodes:
             wait_until(lambda: "node40:v4" in node.sessions(), 20, f"{node.name} knows node40")
+            wait_until(lambda: not status(node)["configuration"]["applying"], 20, "it is confirmed")
         before = snapshot(lab)
         lists = metric(nodes[0], "roost_source_lists_total")
         api.stop()

@@ -166,7 +166,10 @@ def brake(lab):
                                               f"maxWithdraw: {percent}%, withdrawDelay: {delay}"))
         for node in lab.nodes.values():
             wait_until(lambda: loads(node) > before[node.name], 20, f"{node.name} has read the file")
+    for node in lab.nodes.values():
+        restart(node)       # who went in the test before is no part of a sudden loss
     yield set_brake
+    lab.only_our_nodes()
     lab.write_config(lab.config())
     wait_running(lab, 4)
 
