@@ -14,6 +14,7 @@
 #include "agent/outputs.h"
 #include "agent/refusal.h"
 #include "agent/step.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "bird/leaving.h"
@@ -291,14 +292,6 @@ static void turn_ended(struct agent *agent, const struct apply_result *result)
 	if (agent->kube && !agent->turned_once) /* from now on the API server is asked */
 		agent_look_again(agent);
 	agent->turned_once = true;
-}
-
-static long boot_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (long)now.tv_sec;
 }
 
 static void retry_in(struct agent *agent, long seconds)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "bird/control.h"
@@ -448,14 +449,6 @@ static void on_check(struct apply *a, const struct reply *reply)
 static void trial_path(const struct apply *a, char room[512])
 {
 	snprintf(room, 512, "%s/trial", a->want.dir);
-}
-
-static long boot_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (long)now.tv_sec;
 }
 
 static int keep_gates(struct apply *a, struct err *err)

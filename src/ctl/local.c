@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/drain.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "bird/generation.h"
 #include "bird/plan.h"
@@ -434,10 +435,7 @@ int ctl_plan(const struct ctl *ctl)
 /* Leases count from the start of the node: the wall clock may be set meanwhile. */
 static time_t age_of(const struct lease *lease)
 {
-	struct timespec now = {0};
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return now.tv_sec - (time_t)(lease->time_ns / 1000000000u);
+	return boot_seconds() - (time_t)(lease->time_ns / 1000000000u);
 }
 
 static json_t *lease_json(const struct lease *lease)
