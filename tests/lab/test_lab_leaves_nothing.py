@@ -26,10 +26,10 @@ def roost_lab(command, lab_name, *argv):
                           capture_output=True, check=False, env=environment(lab_name))
 
 
-def start_up(lab_name, *argv):
+def start_up(lab_name, *argv, **more):
     return subprocess.Popen([ROOST_LAB, "up", "--name", lab_name, *argv], text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            env=environment(lab_name))
+                            env={**environment(lab_name), **more})
 
 
 def marked_processes(lab_name):
@@ -131,12 +131,13 @@ def test_up_after_a_killed_up_starts_over(nothing_left):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_takes_itself_down(nothing_left, number):
-    up = start_up(nothing_left)
+    up = start_up(nothing_left, ROOSTD="/bin/false")     # it waits for longer than we do
     for line in up.stdout:
-        if line.startswith("waiting for BGP"):
+        if line.startswith("waiting for each node"):
             break
     up.send_signal(number)
     assert up.wait(30) == 1
+    assert "roost-lab: interrupted\n" in up.stdout.read()
     assert leftovers(nothing_left) == []
 
 
