@@ -33,6 +33,9 @@ from roostlab.programs import FRR_TOOL  # noqa: E402
 
 NEED_ROOT = "lab tests need root"
 _numbers = itertools.count()
+# Files whose tests wait longest: who runs several files at a time begins with them.
+LONGEST = ("test_agent_transaction.py", "test_kube_client.py", "test_cni_crash.py", "test_examples.py",
+           "test_agent_changes.py", "test_cni_errors.py", "test_agent_reflector.py")
 _running = []           # labs that are up, for the logs of a failed test
 
 
@@ -55,6 +58,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.name.startswith(("test_cni_", "test_agent_unit")):
             item.add_marker("both")
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     if not is_root():
         for item in items:
             if str(item.path).startswith(HERE):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The plugin killed, or told of an error, at every system call it makes.
+"""The plugin killed at every system call it makes.
 
 A killed ADD or DEL may leave something; the DEL that a runtime sends then may not.
 At no moment does an address belong to two containers.  strace puts the signal or
@@ -8,120 +8,23 @@ the error in: exactly, so that every run covers every gap between two calls.
 
 import os
 import random
-import re
-import shutil
-import signal
 import subprocess
 import time
 
 import pytest
 
-from cniharness import Host, find_plugin, is_sanitized
-
-STRACE = shutil.which("strace")
-needs_strace = pytest.mark.skipif(not STRACE, reason="strace is not installed")
-
-# What the C library does before main() is not ours to test; main() begins by
-# setting an alarm.
-FIRST = "setitimer"
-
-
-def traced(host, *positional, options=(), extra_env=None, **named):
-    """Runs a call under strace; the reply and the trace's lines."""
-    trace = os.path.join(host.folder, "trace")
-    # LeakSanitizer does not work in a traced process.
-    reply = host.call(*positional, prefix=[STRACE, "-qq", "-o", trace, *options],
-                      env={"ASAN_OPTIONS": "detect_leaks=0", **(extra_env or {})}, **named)
-    with open(trace) as file:
-        return reply, file.read().splitlines()
-
-
-def system_calls(lines):
-    """[(name, which occurrence of it)] from the first line of main() on."""
-    seen, calls = {}, []
-    for line in lines:
-        match = re.match(r"([a-z_0-9]+)\(", line)
-        if not match:
-            continue
-        name = match[1]
-        seen[name] = seen.get(name, 0) + 1
-        if calls or name == FIRST:
-            calls.append((name, seen[name]))
-    assert calls, lines
-    return calls
+from cniharness import find_plugin, Host, is_sanitized
+from cnitrace import (
+    assert_no_address_twice, assert_only_the_resident, collect, conf_for, host_with_a_resident,
+    kill, needs_strace, own_calls, points, STRACE, system_calls, traced, was_killed,
+    was_killed_or_faster,
+)
 
 
 @pytest.fixture(params=["bridge", "routed"])
 def host(request):
-    with Host() as one:
-        one.mode = request.param
-        one.add("resident")
+    with host_with_a_resident(request.param) as one:
         yield one
-
-
-def gc_conf(host, *valid):
-    """What makes GC leave only these alone."""
-    return host.conf(**{"cni.dev/valid-attachments": [
-        {"containerID": container, "ifname": "eth0"} for container in valid]})
-
-
-def conf_for(host, command):
-    return gc_conf(host, "resident") if command == "GC" else host.conf()
-
-
-def collect(host, *valid):
-    """GC that has to succeed."""
-    reply = host.call("GC", conf=gc_conf(host, *valid))
-    assert (reply.code, reply.out) == (0, ""), reply
-
-
-def own_calls(host, lines):
-    """Where a command can be cut: its own system calls."""
-    calls = [c for c in system_calls(lines) if c[0] != "exit_group"]
-    # The sanitizers' runtime adds hundreds of mmap and the like; a sample is enough.
-    if is_sanitized(host.plugin):
-        calls = [c for c in calls if c[0] not in ("mmap", "munmap", "rt_sigaction", "madvise")]
-    return calls
-
-
-def points(host, command):
-    pod = host.pod()
-    if command != "ADD":
-        host.add("probe", pod)
-    reply, lines = traced(host, command, "probe", pod, conf=conf_for(host, command))
-    assert reply.code == 0, reply
-    host.delete("probe", pod)
-    pod.close()
-    return own_calls(host, lines)
-
-
-def assert_only_the_resident(host):
-    """Nothing of the victim is left, and the addresses are all to be had."""
-    assert set(host.held()) == {"resident"}
-    assert len(host.veths()) == 1
-
-
-def assert_no_address_twice(host):
-    held = [address for pair in host.held().values() for address in pair]
-    assert len(held) == len(set(held))
-
-
-def kill(name, nth):
-    return ["-e", f"inject={name}:signal=SIGKILL:when={nth}"]
-
-
-def was_killed(reply):
-    return reply.code in (-signal.SIGKILL, 128 + signal.SIGKILL)
-
-
-# What ADD does again and again until the kernel is ready: how often varies.
-WAITING = ("sendmsg", "recvmmsg", "clock_nanosleep")
-
-
-def was_killed_or_faster(reply, lines, name, nth):
-    """Killed, or it did not have to wait and so never made that call."""
-    return was_killed(reply) or (name in WAITING and reply.code == 0 and
-                                 (name, nth) not in system_calls(lines))
 
 
 @pytest.mark.plain
@@ -154,88 +57,6 @@ def test_killed_at_any_system_call_the_next_del_or_gc_cleans_up(host, command):
         host.delete("victim", pod)
         pod.close()
         other.close()
-
-
-# What issue reports of other plugins are about: a full, failing or read-only disk, a
-# full table of files, no memory, a signal.
-ERRORS = ("ENOSPC", "EINTR", *(pytest.param(error, marks=pytest.mark.plain)
-                               for error in ("EIO", "EROFS", "EMFILE", "ENOMEM")))
-
-# Out of memory aborts; a signal that is not told of is a death, too.
-MEMORY = ("mmap", "brk", "mremap")
-
-
-def assert_whole_or_nothing(host, command, reply, pod, where):
-    if command == "ADD" and reply.code == 0:
-        assert set(host.held()) == {"resident", "victim"}, where
-        assert set(host.held()["victim"]) == \
-            {ip["address"].split("/")[0] for ip in reply.json["ips"]}, where
-        assert host.call("CHECK", "victim", pod,
-                         conf=host.conf(prevResult=reply.json)).code == 0, where
-    elif command == "ADD":
-        assert set(host.held()) == {"resident"}, where
-        assert len(host.veths()) == 1, where
-        assert "eth0" not in pod.links(), where
-    elif reply.code == 0:
-        assert_only_the_resident(host)
-
-
-@needs_strace
-@pytest.mark.parametrize("error", ERRORS)
-@pytest.mark.parametrize("command", ["ADD", "DEL", "GC"])
-def test_told_of_an_error_at_any_system_call_it_ends_whole_or_not_at_all(host, command, error):
-    pod = host.pod()
-    for name, nth in points(host, command):
-        # The kernel closes whatever close() says then, strace would not.
-        if name == "close":
-            continue
-        if command != "ADD":
-            host.add("victim", pod)
-        reply, _ = traced(host, command, "victim", pod, conf=conf_for(host, command),
-                          options=["-e", f"inject={name}:error={error}:when={nth}"])
-        where = (name, nth, error, reply)
-        if name not in MEMORY or reply.code in (0, 1):
-            assert reply.code in (0, 1), where
-            assert_whole_or_nothing(host, command, reply, pod, where)
-        host.delete("victim", pod)
-        assert_only_the_resident(host)
-
-
-@needs_strace
-@pytest.mark.parametrize("what", [pytest.param("killed", marks=pytest.mark.plain), "ENOSPC",
-                                  pytest.param("EIO", marks=pytest.mark.plain)])
-def test_a_store_is_made_anew_whole_or_not_at_all(host, what):
-    path = f"{host.data_dir}/pods/leases"
-    host.add("other")
-    before = host.held()
-    with open(path, "rb") as file:
-        sound = file.read()
-    # The header, and the slot of the resident.
-    damaged = sound[:3] + b"\xff" + sound[4:300] + b"\xff" + sound[301:]
-    pod = host.pod()
-
-    def damage():
-        with open(path, "wb") as file:
-            file.write(damaged)
-
-    damage()
-    reply, lines = traced(host, "ADD", "probe", pod)
-    assert reply.code == 0 and "was damaged" in reply.err, reply
-    host.delete("probe", pod)
-    for name, nth in own_calls(host, lines):
-        damage()
-        option = kill(name, nth) if what == "killed" else \
-            ["-e", f"inject={name}:error={what}:when={nth}"]
-        reply, lines = traced(host, "ADD", "victim", pod, options=option)
-        where = (name, nth, reply)
-        assert was_killed_or_faster(reply, lines, name, nth) if what == "killed" else \
-            reply.code in (0, 1) or name in MEMORY, where
-        host.add("next")
-        assert before.items() <= host.held().items(), where
-        assert_no_address_twice(host)
-        host.delete("victim", pod)
-        host.delete("next")
-        assert host.held() == before and len(host.veths()) == 2, where
 
 
 # ---------------------------------------------------------------- with another IPAM plugin
