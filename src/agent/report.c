@@ -968,7 +968,7 @@ void report_metrics(const struct view *view, struct buf *out)
 	buf_printf(out, "roost_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
 	gauge(out, "roost_bird_up", "1 when BIRD answers on its control socket.",
 		view->bird->err.code == 0);
-	gauge(out, "roost_source_ok", "1 when the last read of roost.yaml was accepted.",
+	gauge(out, "roost_source_ok", "1 when roost.yaml and what it names could be used, read last.",
 		status->load_error.code == 0 && status->loaded_at != 0);
 	gauge(out, "roost_source_loaded_timestamp_seconds", "When it was last accepted.",
 		(double)status->loaded_at);

@@ -404,6 +404,7 @@ static int run_parts(const struct host *host, bool remove, json_t *rows, struct 
 {
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
 		_cleanup_buf_ struct buf found = {0};
+		bool removed;
 
 		if (parts[i].look(host, &found, err) < 0) {
 			err_wrap(err, "%s", parts[i].name);
@@ -411,10 +412,11 @@ static int run_parts(const struct host *host, bool remove, json_t *rows, struct 
 		}
 		if (!found.len)
 			continue;
+		removed = remove && parts[i].remove(host, err) == 0;
 		json_array_append_new(rows,
 			json_pack("{s:s, s:s, s:b}", "part", parts[i].name, "what",
-				buf_text(&found), "removed", remove));
-		if (remove && parts[i].remove(host, err) < 0) {
+				buf_text(&found), "removed", removed));
+		if (remove && !removed) {
 			err_wrap(err, "%s", parts[i].name);
 			return -1;
 		}

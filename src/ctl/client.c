@@ -53,7 +53,7 @@ static int perform(const struct ctl *ctl, const char *method, const char *path, 
 	curl_easy_cleanup(curl);
 	if (rc == CURLE_OK)
 		return 0;
-	return err_set(err, ECONNREFUSED, "no answer from roostd on %s: %s%s", ctl->socket,
+	return err_set(err, number ? (int)number : ETIMEDOUT, "no answer from roostd on %s: %s%s", ctl->socket,
 		number ? strerror((int)number) : why[0] ? why : curl_easy_strerror(rc),
 		number == EACCES ? "; root and members of group roost may ask it"
 		: number == ENOENT || number == ECONNREFUSED ? "; does it run?"

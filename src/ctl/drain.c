@@ -51,12 +51,14 @@ static int look(const struct ctl *ctl, json_t **drain)
 static int print(const struct ctl *ctl, json_t *drain, const char *done)
 {
 	const char *waits = text_of(drain, "waits");
-	bool good = !*waits;
+	bool good = strcmp(text_of(drain, "state"), "leaving") != 0 && !*waits;
 
 	if (ctl->json)
 		json_print(drain);
+	else if (good)
+		puts(done);
 	else
-		printf("%s%s%s\n", good ? done : "leaving", good ? "" : ": ", waits);
+		printf("leaving: %s\n", *waits ? waits : "not done yet; roostctl status shows when");
 	json_decref(drain);
 	return good ? 0 : 1;
 }
@@ -77,6 +79,13 @@ int ctl_drain(const struct ctl *ctl)
 		if (strcmp(text_of(drain, "state"), "leaving") != 0 || *text_of(drain, "waits"))
 			break;
 		nanosleep(&pause, NULL);
+	}
+	/* What that means for BIRD is done when this is answered. */
+	if (strcmp(text_of(drain, "state"), "drained") == 0)
+		rc = post(ctl, "/v1/drain", "the node is drained");
+	if (rc != 0) {
+		json_decref(drain);
+		return rc;
 	}
 	return print(ctl, drain, "drained; its pods keep their routes until it is shut down");
 }

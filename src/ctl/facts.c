@@ -179,20 +179,24 @@ void facts_look_at_processes(struct facts *facts)
 /* ---------------------------------------------------------------- port 179 */
 
 /* The inode of a listener on port 179; 0: none. */
-static unsigned long listener_in(struct arena *arena, const char *path)
+static unsigned long listener_in(const char *path)
 {
-	char *at = read_text(arena, path);
+	FILE *sockets = fopen(path, "re");
+	unsigned long inode = 0;
+	char line[256];
 
-	for (; at && *at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL) {
+	while (sockets && !inode && fgets(line, sizeof(line), sockets)) {
 		unsigned port, state;
-		unsigned long inode;
+		unsigned long found;
 
-		if (sscanf(at, " %*d: %*[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %lu", &port, &state,
-			    &inode) == 3 &&
+		if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %lu", &port, &state,
+			    &found) == 3 &&
 			port == 179 && state == 10)
-			return inode;
+			inode = found;
 	}
-	return 0;
+	if (sockets)
+		fclose(sockets);
+	return inode;
 }
 
 static bool has_open(const char *pid, unsigned long inode)
@@ -242,10 +246,10 @@ static const char *owner_of(struct arena *arena, unsigned long inode)
 
 static void look_at_port(struct facts *facts)
 {
-	unsigned long inode = listener_in(&facts->arena, "/proc/net/tcp");
+	unsigned long inode = listener_in("/proc/net/tcp");
 
 	if (!inode)
-		inode = listener_in(&facts->arena, "/proc/net/tcp6");
+		inode = listener_in("/proc/net/tcp6");
 	facts->port_owner = inode ? owner_of(&facts->arena, inode) : NULL;
 }
 
@@ -344,7 +348,8 @@ static void look_at_files(struct facts *facts)
 	glob_t found = {0};
 	char pattern[PATH_MAX];
 
-	add_file(facts, facts->file_error.code == ENOENT ? NULL : user, facts->file, false);
+	add_file(facts, facts->file_error.code == ENOENT ? NULL : user, facts->file,
+		facts->cluster && cluster_has_inline_passwords(facts->cluster));
 	for (size_t i = 0; i < facts->n_sessions; i++)
 		if (facts->sessions[i].options.password_file)
 			add_file(facts, user, facts->sessions[i].options.password_file, true);

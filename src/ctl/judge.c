@@ -92,7 +92,8 @@ static void judge_node(const struct facts *facts, struct finding *f)
 	} else {
 		seen(f, LEVEL_FAIL, "this is %s, and no node of that name is in %s", facts->node_name,
 			facts->file);
-		advise(f, "nodes[].name must be what hostname prints, or say --node NAME here and to roostd");
+		advise(f, "nodes[].name must be what hostname prints, or NODE_NAME in /etc/default/roost, "
+			"and --node NAME here");
 	}
 }
 
@@ -139,10 +140,13 @@ static void judge_secrets(const struct facts *facts, struct finding *f)
 			continue;
 		seen(f, LEVEL_FAIL, "%s has mode %04o: everybody on this machine may read or write it",
 			file->path, file->mode & 07777);
-		advise(f, "chmod o= %s", file->path);
+		advise(f, "chgrp roost %s && chmod 0640 %s", file->path, file->path);
 		return;
 	}
-	seen(f, LEVEL_OK, n ? "%zu, none readable by everybody" : "none needed", n);
+	if (!facts->cluster)
+		seen(f, LEVEL_UNKNOWN, "which there are is not known: there is no file to look into");
+	else
+		seen(f, LEVEL_OK, n ? "%zu, none readable by everybody" : "none needed", n);
 }
 
 static void judge_readable(const struct facts *facts, struct finding *f)
@@ -186,7 +190,9 @@ static void judge_roostd(const struct facts *facts, struct finding *f)
 	} else if (facts->roostd.pid) {
 		seen(f, facts->socket_error.code == EACCES ? LEVEL_UNKNOWN : LEVEL_WARNING,
 			"runs as process %d, but: %s", facts->roostd.pid, facts->socket_error.msg);
-		advise(f, "root and members of group roost may ask it");
+		advise(f, facts->socket_error.code == EACCES
+				  ? "root and members of group roost may ask it"
+				  : "systemctl restart roostd, which no session notices; journalctl -u roostd");
 	} else {
 		seen(f, LEVEL_WARNING, "does not run: what it was told last stays as it is");
 		advise(f, "systemctl enable --now roostd; journalctl -u roostd");
@@ -301,7 +307,9 @@ static void judge_optmem(const struct facts *facts, struct finding *f)
 
 	for (size_t i = 0; i < facts->n_sessions; i++)
 		keys += facts->sessions[i].options.password || facts->sessions[i].options.password_file;
-	if (!keys || facts->optmem_max == UNKNOWN) {
+	if (!facts->self) {
+		seen(f, LEVEL_UNKNOWN, "how many sessions have a password is not known");
+	} else if (!keys || facts->optmem_max == UNKNOWN) {
 		seen(f, keys ? LEVEL_UNKNOWN : LEVEL_OK,
 			keys ? "net.core.optmem_max cannot be read" : "no session has a password");
 	} else if (keys > room) {
@@ -402,8 +410,8 @@ static void judge_rp_filter(const struct facts *facts, struct finding *f)
 	} else if (facts->rp_filter == 1) {
 		seen(f, LEVEL_WARNING, "strict on %s: what does not come the way the answer goes is dropped, "
 			"as with two routers (ECMP)", facts->uplink);
-		advise(f, "sysctl net.ipv4.conf.all.rp_filter=2 and net.ipv4.conf.%s.rp_filter=2 (loose)",
-			facts->uplink);
+		advise(f, "sysctl net.ipv4.conf.%s.rp_filter=2 (loose), and into /etc/sysctl.d/; "
+			"not conf.all, which would let pods send from others' addresses", facts->uplink);
 	} else {
 		seen(f, LEVEL_OK, "%s on %s", facts->rp_filter ? "loose" : "off", facts->uplink);
 	}
@@ -411,7 +419,9 @@ static void judge_rp_filter(const struct facts *facts, struct finding *f)
 
 static void judge_accept_ra(const struct facts *facts, struct finding *f)
 {
-	if (!speaks(facts, IPV6) || facts->accept_ra == UNKNOWN) {
+	if (!facts->self) {
+		seen(f, LEVEL_UNKNOWN, "whether this node has an IPv6 address is not known");
+	} else if (!speaks(facts, IPV6) || facts->accept_ra == UNKNOWN) {
 		seen(f, LEVEL_OK, "no IPv6 address of this node's to lose");
 	} else if (facts->default_by_ra && facts->accept_ra == 1 && facts->forwarding[IPV6] == 1) {
 		seen(f, LEVEL_FAIL, "the IPv6 default route is from router advertisements, and with "
@@ -449,8 +459,16 @@ static void judge_bridge(const struct facts *facts, struct finding *f)
 {
 	const char *name;
 
-	if (!facts->cluster || facts->cluster->cni.mode != CNI_MODE_BRIDGE || !facts->n_leases) {
-		seen(f, LEVEL_OK, facts->n_leases ? "not used: cni.mode is routed" : "no pod needs it yet");
+	if (!facts->n_leases) {
+		seen(f, LEVEL_OK, "no pod needs it yet");
+		return;
+	}
+	if (!facts->cluster) {
+		seen(f, LEVEL_UNKNOWN, "whether pods need one is not known: there is no file to look into");
+		return;
+	}
+	if (facts->cluster->cni.mode != CNI_MODE_BRIDGE) {
+		seen(f, LEVEL_OK, "not used: cni.mode is routed");
 		return;
 	}
 	name = facts->cluster->cni.bridge;

@@ -37,17 +37,29 @@ static int complain(const struct err *err)
 
 /* ---------------------------------------------------------------- check */
 
+/* Read once, as it may be a pipe; NULL and *err. */
+static const struct buf *text_of_file(const struct ctl *ctl, struct err *err)
+{
+	static struct buf text;
+	static bool is_read;
+
+	if (!is_read && file_read_input(ctl->file, DECODE_MAX_BYTES, &text, err) < 0)
+		return NULL;
+	is_read = true;
+	return &text;
+}
+
 /* `find` is for files that say `kubernetes`; NULL: they are looked at without Nodes. */
 static int load_cluster(const struct ctl *ctl, node_finder_fn *find, struct arena *arena,
 	struct cluster **cluster, struct err *err)
 {
-	_cleanup_buf_ struct buf yaml = {0};
+	const struct buf *yaml = text_of_file(ctl, err);
 	const char *nodes = ctl->nodes;
 
-	if (file_read_input(ctl->file, DECODE_MAX_BYTES, &yaml, err) < 0)
+	if (!yaml)
 		return -1;
 	return decode_cluster_with(strcmp(ctl->file, "-") == 0 ? "standard input" : ctl->file,
-		buf_text(&yaml), yaml.len, find, &nodes, arena, cluster, err);
+		buf_text(yaml), yaml->len, find, &nodes, arena, cluster, err);
 }
 
 int local_load(const struct ctl *ctl, struct arena *arena, struct cluster **cluster,

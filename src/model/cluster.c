@@ -165,6 +165,20 @@ bool cluster_exports_services(const struct cluster *cluster, const struct node *
 	return false;
 }
 
+static bool is_inline(const struct session *session)
+{
+	return session->password && !session->password_file;
+}
+
+bool cluster_has_inline_passwords(const struct cluster *cluster)
+{
+	bool any = is_inline(&cluster->session);
+
+	for (size_t i = 0; i < cluster->n_peers; i++)
+		any |= is_inline(&cluster->peers[i].session);
+	return any;
+}
+
 bool cluster_has_family(const struct cluster *cluster, enum family family)
 {
 	for (size_t i = 0; i < cluster->pod_cidrs.n; i++)

@@ -122,7 +122,8 @@ struct session {
 	} import_limit;
 	bool ttl_security;         /* RFC 5082 */
 	const char *password;      /* RFC 2385; NULL: none, or still in ... */
-	const char *password_file; /* ... this file, for source_read_passwords() */
+	const char *password_file; /* ... this file, for source_read_passwords(), */
+	const char *password_file_at; /* which stands here: "roost.yaml:9:4: session.passwordFile" */
 };
 
 /* What a node is to the router (RFC 9234). */
@@ -280,6 +281,9 @@ const struct node *cluster_find_node(const struct cluster *cluster, const char *
 /* Do these two have BGP sessions with each other?  For a checked cluster. */
 bool cluster_are_neighbours(
 	const struct cluster *cluster, const struct node *a, const struct node *b);
+
+/* Does a password stand in the file itself? */
+bool cluster_has_inline_passwords(const struct cluster *cluster);
 
 /* Does the cluster have podCIDRs of this family? */
 bool cluster_has_family(const struct cluster *cluster, enum family family);

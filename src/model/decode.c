@@ -507,6 +507,8 @@ static int decode_password_file(struct decoder *d, struct value value, void *int
 	struct session *session = into;
 
 	session->password = NULL;
+	session->password_file_at = arena_printf(d->arena, "%s:%u:%u: %s", d->name,
+		value.doc->line, value.doc->column, value.path);
 	return decode_absolute_path(d, value, &session->password_file);
 }
 
@@ -1531,14 +1533,14 @@ int decode_cluster_with(const char *name, const char *text, size_t len, node_fin
 	if (ask && find_nodes(&d, find, arg) < 0)
 		return -1;
 	/* A client of reflectors does not know all Nodes. */
-	if (!cluster->kubernetes.used)
+	if (!cluster->kubernetes.used) {
 		warn_of_idle_as_rules(&d, root);
+		warn_of_idle_peers(&d, root);
+	}
 	cluster_resolve_as_numbers(cluster);
 	if ((ask ? check_found(&d, &problem) : cluster_check(cluster, &problem)) < 0)
 		return fail(&d, (struct value){doc_find(root, problem.path), problem.path}, "%s",
 			problem.text);
-	if (!cluster->kubernetes.used)
-		warn_of_idle_peers(&d, root);
 	warn_of_topology(&d, root);
 	*out = cluster;
 	return 0;

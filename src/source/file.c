@@ -248,8 +248,8 @@ void source_watch_also(struct source *source, const char *path)
 /* ---------------------------------------------------------------- passwords */
 
 /* One line; its end is no part of the password. */
-static int read_password(struct source *source, const char *whose, struct session *session,
-	struct arena *arena, struct err *err)
+static int read_password(struct source *source, struct session *session, struct arena *arena,
+	struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
 	char *password;
@@ -260,7 +260,7 @@ static int read_password(struct source *source, const char *whose, struct sessio
 	if (source && source->fd >= 0)
 		watch_way_to(source, session->password_file);
 	if (file_read(session->password_file, 4096, &text, err) < 0)
-		return err_wrap(err, "%s.passwordFile", whose);
+		return err_wrap(err, "%s", session->password_file_at);
 	len = text.len;
 	if (len && text.text[len - 1] == '\n')
 		len--;
@@ -269,9 +269,8 @@ static int read_password(struct source *source, const char *whose, struct sessio
 	password = arena_strndup(arena, buf_text(&text), len);
 	if (strlen(password) != len || !password_is_valid(password))
 		return err_set(err, EINVAL,
-			"%s.passwordFile: %s: expected one line of 1 to %d printable ASCII characters "
-			"without \"",
-			whose, session->password_file, PASSWORD_MAX);
+			"%s: %s: expected one line of 1 to %d printable ASCII characters without \"",
+			session->password_file_at, session->password_file, PASSWORD_MAX);
 	session->password = password;
 	return 0;
 }
@@ -281,17 +280,12 @@ int source_read_passwords(struct source *source, struct cluster *cluster,
 	const struct node *self, struct arena *arena, struct err *err)
 {
 	if (cluster->topology != TOPOLOGY_NONE &&
-		read_password(source, "session", &cluster->session, arena, err) < 0)
+		read_password(source, &cluster->session, arena, err) < 0)
 		return -1;
-	for (size_t i = 0; i < cluster->n_peers; i++) {
-		struct peer *peer = &cluster->peers[i];
-		char whose[32];
-
-		snprintf(whose, sizeof(whose), "peers[%zu]", i);
-		if (peer_is_for(peer, self) &&
-			read_password(source, whose, &peer->session, arena, err) < 0)
+	for (size_t i = 0; i < cluster->n_peers; i++)
+		if (peer_is_for(&cluster->peers[i], self) &&
+			read_password(source, &cluster->peers[i].session, arena, err) < 0)
 			return -1;
-	}
 	return 0;
 }
 
@@ -323,26 +317,18 @@ static void warn_if_open(struct cluster *cluster, struct arena *arena, const cha
 				path, what));
 }
 
-static bool is_inline(const struct session *session)
-{
-	return session->password && !session->password_file;
-}
-
 void source_warn_of_open_files(const char *path, struct cluster *cluster,
 	const struct node *self, struct arena *arena)
 {
-	bool inside = is_inline(&cluster->session);
-
 	if (self && cluster->topology != TOPOLOGY_NONE)
 		warn_if_open(cluster, arena, cluster->session.password_file, "a password");
 	for (size_t i = 0; i < cluster->n_peers; i++) {
 		const struct peer *peer = &cluster->peers[i];
 
-		inside |= is_inline(&peer->session);
 		if (self && peer_is_for(peer, self))
 			warn_if_open(cluster, arena, peer->session.password_file, "a password");
 	}
-	warn_if_open(cluster, arena, path, inside ? "a password" : NULL);
+	warn_if_open(cluster, arena, path, cluster_has_inline_passwords(cluster) ? "a password" : NULL);
 	warn_if_open(cluster, arena, cluster->kubernetes.kubeconfig, "credentials");
 }
 

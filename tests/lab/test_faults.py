@@ -258,7 +258,7 @@ def another_node_has_its_router_id(lab):
     other.start_roostd()
 
 
-@fault("doctor secrets", "/etc/roost/secret has mode 0644", "chmod o= /etc/roost/secret")
+@fault("doctor secrets", "/etc/roost/secret has mode 0644", "chgrp roost /etc/roost/secret && chmod 0640 /etc/roost/secret")
 @fault("status", "tor:peer, ", "no answer, as if the password was another one there")
 def the_router_has_another_password(lab):
     """The session is down when the password comes: else the change would be undone."""

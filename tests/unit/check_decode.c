@@ -1153,6 +1153,17 @@ static void assert_warning(const char *text, const char *warning)
 		ck_assert_str_eq(cluster->warnings[0], warning);
 }
 
+START_TEST(router_that_no_node_speaks_to_gives_a_warning)
+{
+	/* By its place in the file, which is not its place among the names. */
+	assert_warning(CLUSTER NODES
+		"peers:\n- {name: z, address: 10.0.0.8, asNumber: 1, nodeSelector: {rack: typo}}\n"
+		"- {name: a, address: 10.0.0.9, asNumber: 1}\n",
+		"roost.yaml:4:59: peers[0].nodeSelector: no node has these labels, so none speaks to "
+		"this router");
+}
+END_TEST
+
 START_TEST(lone_reflector_gives_a_warning)
 {
 	assert_warning(REFLECTED("") "- {name: c, addresses: [10.0.0.3], reflector: true}\n",
@@ -1402,6 +1413,7 @@ UNIT(decode, every_key_arrives_in_the_model, smallest_file_has_the_documented_de
 	services_need_prefixes_of_their_own, services_are_announced_from_prefixes_and_not_cluster_ips,
 	kubernetes_stands_in_place_of_nodes,
 	key_that_does_nothing_here_gives_a_warning, reflectors_are_there_and_of_the_same_as,
+	router_that_no_node_speaks_to_gives_a_warning,
 	lone_reflector_gives_a_warning, large_mesh_gives_a_warning_with_numbers,
 	as_number_is_the_nodes_own_or_of_the_first_rule_that_fits,
 	rule_that_gives_no_node_its_as_number_gives_a_warning, rules_of_as_numbers_are_checked,

@@ -390,7 +390,7 @@ START_TEST(password_is_one_line_without_its_end)
 		put(&etc, "secrets/tor", bad[i]);
 		ck_assert_int_eq(read_passwords(&etc, cluster, "a", &err), -1);
 		ck_assert_str_eq(err.msg,
-			arena_printf(&arena, "peers[0].passwordFile: %s/secrets/tor: expected one line of 1 to 80 "
+			arena_printf(&arena, "roost.yaml:7:24: peers[0].passwordFile: %s/secrets/tor: expected one line of 1 to 80 "
 					     "printable ASCII characters without \"", etc.dir));
 	}
 	tear_down(&etc);
@@ -408,7 +408,7 @@ START_TEST(password_that_a_node_does_not_need_may_be_missing)
 	cluster = with_passwords(&etc, &arena);
 	ck_assert_int_eq(read_passwords(&etc, cluster, "b", &err), -1);
 	ck_assert_str_eq(err.msg, arena_printf(&arena,
-		"session.passwordFile: %s/secrets/mesh: No such file or directory", etc.dir));
+		"roost.yaml:5:25: session.passwordFile: %s/secrets/mesh: No such file or directory", etc.dir));
 	make(&etc, "secrets");
 	put(&etc, "secrets/mesh", "m");
 	ck_assert_int_eq(read_passwords(&etc, cluster, "b", &err), 0);
