@@ -258,26 +258,27 @@ def another_node_has_its_router_id(lab):
     other.start_roostd()
 
 
-@fault("doctor secrets", "/etc/roost/secret has mode 0644", "chgrp roost /etc/roost/secret && chmod 0640 /etc/roost/secret")
+@fault("doctor secrets", "/etc/roost/secret has mode 0644",
+       "chgrp roost /etc/roost/secret && chmod 0640 /etc/roost/secret")
 @fault("status", "tor:peer, ", "no answer, as if the password was another one there")
 def the_router_has_another_password(lab):
     """The session is down when the password comes: else the change would be undone."""
     node = lab.node("node1")
-    with file_of(node, "/etc/roost/secret", "one", "0644"):
+    text = node.read_config().replace("asNumber: 65001", "asNumber: 65001\n"
+                                      "    passwordFile: /etc/roost/secret")
+    before = status(node)["configuration"]["generation"]
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(file_of(node, "/etc/roost/secret", "one", "0644"))
+        undo.callback(lab.tor.start_service, "bird")
         lab.tor.stop_service("bird")
-        with router_with(lab, "local as 65001;", 'local as 65001;\n\tpassword "two";', False):
-            text = node.read_config().replace("asNumber: 65001", "asNumber: 65001\n"
-                                              "    passwordFile: /etc/roost/secret")
-            with config_of(node, text):
-                wait_until(lambda: "password" in node.exec(
-                    ["sh", "-c", "cat /var/lib/roost/bird/gen-*/sessions.conf"]).stdout, 30,
-                    "the password is BIRD's")
-                lab.tor.start_service("bird")
-                yield
-                lab.tor.stop_service("bird")
-            wait_until(lambda: status(node)["configuration"]["lastOutcome"] == "confirmed"
-                       and not status(node)["configuration"]["applying"], 30, "it is taken back")
-        lab.tor.start_service("bird")
+        undo.enter_context(router_with(lab, "local as 65001;", 'local as 65001;\n\tpassword "two";', False))
+        with config_of(node, text):
+            wait_until(lambda: status(node)["configuration"]["generation"] > before, 30, "BIRD has the password")
+            lab.tor.start_service("bird")
+            yield
+            lab.tor.stop_service("bird")
+        wait_until(lambda: status(node)["configuration"]["lastOutcome"] == "confirmed"
+                   and not status(node)["configuration"]["applying"], 30, "it is taken back")
 
 
 @fault("status", "BGP is up, and BFD is ", "UDP port 3784 does not get through")
