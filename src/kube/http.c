@@ -260,6 +260,8 @@ static int set_options(struct http_request *request, const struct kube_credentia
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
+	/* Who gives up does not wait for the thread that asks a dead name server. */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)want->fresh);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "roostd/" PACKAGE_VERSION);

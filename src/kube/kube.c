@@ -65,7 +65,7 @@ struct kube {
 	bool dirty; /* not in cluster.json yet */
 
 	struct event *release;
-	size_t n_held;
+	size_t n_held, held_most; /* most: at a time, since any are */
 	time_t held_since;  /* for people, ... */
 	time_t held_from;   /* ... and by uptime() */
 	size_t n_recent;    /* nodes let go of lately, */
@@ -293,16 +293,19 @@ static time_t uptime(void)
 
 static bool is_held_back(struct kube *kube, const struct cluster *file, size_t n_lost, bool force)
 {
-	size_t total, of;
+	/* Who is held stays held until all are back: else the last of many that come again would
+	 * be let go of. */
+	size_t total, of, most = n_lost > kube->held_most ? n_lost : kube->held_most;
 	time_t now = uptime();
 
 	if (now - kube->recent_from > SUDDEN_SECONDS)
 		kube->n_recent = 0;
-	total = n_lost + kube->n_recent;
+	total = most + kube->n_recent;
 	of = kube->accepted.sets[KIND_NODE].n + kube->n_recent;
-	if (force || total < 2 || total * 100 <= of * file->agent.max_withdraw_percent)
+	if (force || !n_lost || total < 2 || total * 100 <= of * file->agent.max_withdraw_percent)
 		return false;
-	if (!kube->n_held) {
+	if (most > kube->held_most) { /* a larger loss has a time of its own */
+		kube->held_most = most;
 		kube->held_since = time(NULL);
 		kube->held_from = now;
 	}
@@ -325,6 +328,8 @@ static void note_held(struct kube *kube, const struct cluster *file, size_t n_he
 	else
 		evtimer_del(kube->release);
 	kube->n_held = n_held;
+	if (!n_held)
+		kube->held_most = 0;
 }
 
 /* It stays as it was, but is known to be gone, also to the next roostd. */

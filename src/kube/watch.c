@@ -414,7 +414,9 @@ static void add_list_query(const struct watch *watch, struct buf *path)
 
 static void begin(struct watch *watch)
 {
-	struct http_want want = {.data = on_data, .arg = watch, .fresh = watch->reconnect};
+	/* A page comes from where the one before it came from. */
+	struct http_want want = {.data = on_data, .arg = watch,
+		.fresh = watch->reconnect && !watch->next_page};
 	_cleanup_buf_ struct buf path = {0};
 	struct http_result result = {0};
 
@@ -432,7 +434,7 @@ static void begin(struct watch *watch)
 		buf_printf(&path,
 			"%swatch=1&allowWatchBookmarks=true&resourceVersion=%s&timeoutSeconds=%u",
 			*watch->selector ? "&" : "", watch->version,
-			WATCH_SECONDS + jittered(WATCH_SECONDS));
+			WATCH_SECONDS + jittered(WATCH_SECONDS) / 2);
 		want.done = on_watched;
 		want.silence = watch->want.silence;
 		split_begin(&watch->split, SPLIT_WATCH, on_event, watch);

@@ -85,7 +85,7 @@ def test_containers_have_no_more_rights_than_they_need(manifest):
         assert security["allowPrivilegeEscalation"] is False and security["readOnlyRootFilesystem"] is True
         assert security["capabilities"]["drop"] == ["ALL"] and "privileged" not in security
         added[container["name"]] = security["capabilities"].get("add", [])
-    assert added == {"install-plugin": [], "bird": ["NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"],
+    assert added == {"install-plugin": ["DAC_OVERRIDE"], "bird": ["NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"],
                      "roostd": ["NET_ADMIN"]}
     assert manifest.pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     # BIRD, which reads what strangers send, writes nothing but its socket.
