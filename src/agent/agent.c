@@ -52,6 +52,7 @@ struct wanted {
 	size_t n_leaving; /* ... and in `rendered` as well: sessions of the topology before */
 	struct agent_ask ask;
 	bool patient;
+	bool only_look; /* at what BIRD runs: it is not to be tried now */
 	struct buf masquerade; /* text of the nftables table; empty: none */
 };
 
@@ -59,6 +60,7 @@ struct waiter {
 	struct waiter *next;
 	agent_turn_fn *done;
 	void *arg;
+	bool queued; /* for what comes after the transaction that is running */
 };
 
 /* Somebody waits for a look at BIRD. */
@@ -91,6 +93,7 @@ struct agent {
 	struct drift *drift; /* NULL with --once */
 	struct hold hold;
 	struct refusal refusal;
+	char ended_id[CONFIG_ID_LEN + 1]; /* BIRD ended when it was told of these bytes last */
 	char source_id[CONFIG_ID_LEN + 1]; /* of the files as they are, good or bad */
 	char in_force[CONFIG_ID_LEN + 1]; /* the files that took effect last; "": not known */
 	struct waiter *waiters; /* for the turn's outcome */
@@ -103,6 +106,7 @@ struct agent {
 };
 
 static void try_wanted(struct agent *agent);
+static void stay_refused(struct agent *agent);
 static void start_apply(struct agent *agent);
 
 /* ---------------------------------------------------------------- load */
@@ -267,6 +271,22 @@ static void tell_waiters(struct agent *agent, const struct apply_result *result)
 		waiter->done(result, waiter->arg);
 		free(waiter);
 		waiter = next;
+	}
+}
+
+/* What they waited for will not be tried. */
+static void tell_queued(struct agent *agent)
+{
+	for (struct waiter **at = &agent->waiters; *at;) {
+		struct waiter *waiter = *at;
+
+		if (!waiter->queued) {
+			at = &waiter->next;
+			continue;
+		}
+		*at = waiter->next;
+		waiter->done(NULL, waiter->arg);
+		free(waiter);
 	}
 }
 
@@ -650,11 +670,21 @@ static bool take_next(struct agent *agent)
 {
 	if (!agent->next)
 		return false;
+	for (struct waiter *waiter = agent->waiters; waiter; waiter = waiter->next)
+		waiter->queued = false;
 	wanted_free(agent->wanted);
 	agent->wanted = agent->next;
 	agent->next = NULL;
 	try_wanted(agent);
 	return true;
+}
+
+static void note_ended(struct agent *agent, const struct apply_result *result)
+{
+	if (result->bird_ended)
+		memcpy(agent->ended_id, agent->step.rendered.id, sizeof(agent->ended_id));
+	else if (result->outcome != APPLY_FAILED)
+		agent->ended_id[0] = '\0';
 }
 
 static void on_applied(const struct apply_result *result, void *arg)
@@ -664,6 +694,12 @@ static void on_applied(const struct apply_result *result, void *arg)
 
 	agent->apply = NULL;
 	agent->status.applying = false;
+	if (result->looked) {
+		if (!take_next(agent))
+			stay_refused(agent);
+		return;
+	}
+	note_ended(agent, result);
 	log_result(agent, result);
 	agent->status.last = *result;
 	agent->status.last_at = time(NULL);
@@ -738,11 +774,14 @@ static void start_apply(struct agent *agent)
 			? 100
 			: wanted->cluster->agent.max_withdraw_percent,
 		.patient = wanted->patient,
+		.only_look = wanted->only_look,
 	};
 
 	agent->status.applying = true;
-	if (make_step(agent))
-		agent->apply = apply_start(agent->base, &want, on_applied, agent);
+	if (!make_step(agent))
+		return;
+	want.bird_ended_before = strcmp(agent->ended_id, agent->step.rendered.id) == 0;
+	agent->apply = apply_start(agent->base, &want, on_applied, agent);
 }
 
 /* ---------------------------------------------------------------- what a topology leaves over */
@@ -820,7 +859,9 @@ static void heed_refusal(struct agent *agent, struct wanted *wanted)
 static void try_wanted(struct agent *agent)
 {
 	heed_refusal(agent, agent->wanted);
-	if (is_barred(agent, agent->wanted))
+	/* Whoever was here before may have been killed in another try of it. */
+	agent->wanted->only_look = is_barred(agent, agent->wanted);
+	if (agent->wanted->only_look && agent->turned_once)
 		stay_refused(agent);
 	else
 		apply_wanted(agent);
@@ -844,6 +885,7 @@ static void load_failed(struct agent *agent, const struct err *err)
 	if (agent->next && !agent->next->held) {
 		wanted_free(agent->next);
 		agent->next = NULL;
+		tell_queued(agent);
 	}
 	if (!agent->status.applying) {
 		if (!evtimer_pending(agent->retry, NULL))
@@ -894,8 +936,9 @@ static bool same_bytes(const struct wanted *a, const struct wanted *b)
 		strcmp(buf_text(&a->masquerade), buf_text(&b->masquerade)) == 0;
 }
 
-/* One transaction at a time: what differs from the running one is next.  Nodes that come
- * from elsewhere may be others with the same bytes: those that are left out, or not spoken to. */
+/* One transaction at a time: what differs from the running one is next.  The same bytes may
+ * come of other files, with another MTU for pods, or of other nodes, which are left out or not
+ * spoken to. */
 static void queue_behind_apply(struct agent *agent, struct wanted *wanted)
 {
 	struct wanted *before = agent->next;
@@ -910,7 +953,8 @@ static void queue_behind_apply(struct agent *agent, struct wanted *wanted)
 	if (!same_bytes(wanted, agent->wanted) || wanted->ask.force)
 		return;
 	wanted->insisted = false; /* its outcome is that of the one that runs, */
-	if (agent->kube || wanted->ask.limited)
+	if (agent->kube || wanted->ask.limited ||
+		strcmp(wanted->source_id, agent->wanted->source_id) != 0)
 		return; /* but for what is left of its steps then */
 	wanted_free(wanted);
 	agent->next = NULL;
@@ -1070,7 +1114,7 @@ static int turn_for(struct agent *agent, enum occasion occasion, const struct ag
 {
 	struct waiter *waiter = xmalloc(sizeof(*waiter)), **at = &agent->waiters;
 
-	*waiter = (struct waiter){agent->waiters, done, arg};
+	*waiter = (struct waiter){agent->waiters, done, arg, agent->status.applying};
 	agent->waiters = waiter;
 	if (turn(agent, occasion, ask) == 0)
 		return 0;
@@ -1091,6 +1135,19 @@ void agent_apply(
 	turn_for(agent, INSIST, ask, done, arg);
 }
 
+/* Can it be read? */
+static int check_held(const struct agent *agent, const struct hold *hold, struct err *err)
+{
+	_cleanup_arena_ struct arena arena = {0};
+	struct fileset files;
+	unsigned number;
+
+	if (generation_find(agent->options.state_dir, hold->id, &number, err) < 0 ||
+		generation_read(agent->options.state_dir, number, &arena, &files, err) < 0)
+		return err_wrap(err, "generation %u", hold->generation);
+	return 0;
+}
+
 int agent_rollback(
 	struct agent *agent, unsigned number, agent_turn_fn *done, void *arg, struct err *err)
 {
@@ -1102,7 +1159,8 @@ int agent_rollback(
 		.drain = drain_status(agent->drain)->state};
 
 	if (history_target(agent->options.state_dir, number, &now, &hold.generation, hold.id,
-		    err) < 0)
+		    err) < 0 ||
+		check_held(agent, &hold, err) < 0)
 		return -1;
 	agent->hold = hold;
 	if (turn_for(agent, GO_BACK, NULL, done, arg) < 0)
@@ -1122,13 +1180,20 @@ static bool is_held(const struct agent *agent)
 					(agent->next && agent->next->held));
 }
 
+int agent_follows_files(const struct agent *agent, struct err *err)
+{
+	if (!is_held(agent))
+		return 0;
+	return err_set(err, EBUSY,
+		"roostctl rollback holds generation %u, and nothing else is announced: "
+		"roostctl apply first",
+		agent->hold.generation);
+}
+
 int agent_drain(struct agent *agent, bool on, agent_turn_fn *done, void *arg, struct err *err)
 {
-	if (is_held(agent))
-		return err_set(err, EBUSY,
-			"roostctl rollback holds generation %u, and nothing else is announced: "
-			"roostctl apply first",
-			agent->hold.generation);
+	if (agent_follows_files(agent, err) < 0)
+		return -1;
 	if (drain_set(agent->drain, on, err) < 0)
 		return -1;
 	agent_apply(agent, &(struct agent_ask){.by = on ? "roostctl drain" : "roostctl undrain"},
@@ -1310,6 +1375,8 @@ struct agent *agent_new(struct event_base *base, const struct agent_options *opt
 	note_confirmed(agent);
 	if (strcmp(agent->refusal.id, agent->status.confirmed.id) == 0)
 		agent->refusal = (struct refusal){0}; /* it came to it after all */
+	agent->hold_is_new = agent->hold.active &&
+		strcmp(agent->hold.id, agent->status.confirmed.id) != 0;
 	if (history_note(options->state_dir, &agent->status.confirmed,
 		    drain_status(agent->drain)->state, &err) < 0)
 		log_warn("history: %s", err.msg);

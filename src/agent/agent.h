@@ -58,6 +58,9 @@ json_t *agent_history(const struct agent *agent);
  * called, when it could not be remembered. */
 int agent_drain(struct agent *agent, bool on, agent_turn_fn *done, void *arg, struct err *err);
 
+/* -1 when `roostctl rollback` holds a generation, so that no turn announces anything else. */
+int agent_follows_files(const struct agent *agent, struct err *err);
+
 /* Looks at BIRD and the kernel; `done` gets the view, valid during the call. */
 typedef void agent_view_fn(const struct view *view, void *arg);
 void agent_observe(struct agent *agent, agent_view_fn *done, void *arg);

@@ -166,10 +166,13 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	struct drain *drain = arg;
 	const struct cluster *cluster = agent_cluster(drain->agent);
 	const struct node *self = self_of(drain, cluster);
+	struct err err;
 
 	(void)fd;
 	(void)what;
-	if (self->reflector && cluster->topology == TOPOLOGY_REFLECTOR)
+	if (agent_follows_files(drain->agent, &err) < 0)
+		wait_longer(drain, &err);
+	else if (self->reflector && cluster->topology == TOPOLOGY_REFLECTOR)
 		drain->look = observe_start(drain->base, cluster, DRAIN_STAYS, on_look, drain);
 	else
 		drained(drain);

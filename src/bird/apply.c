@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,7 @@ struct apply {
 	bool pending;        /* a trial is waiting for confirmation, */
 	double pending_seconds; /* for so long still */
 	bool recovering;     /* BIRD was, when it was asked last */
-	bool staged, on_trial;
+	bool staged, told, on_trial; /* told: BIRD has heard of these bytes */
 	unsigned number;     /* of the staged generation */
 	struct gates gates;  /* what a trial is judged by: */
 	struct bird_state seen; /* the last look at it, */
@@ -56,6 +57,7 @@ struct apply {
 
 static void look(struct apply *a);
 static int keep_gates(struct apply *a, struct err *err);
+static void bird_ended(struct apply *a, const struct err *err);
 static void check(struct apply *a);
 static void on_accept(struct apply *a, const struct reply *reply);
 static void on_undone(struct apply *a, const struct reply *reply);
@@ -90,17 +92,23 @@ void apply_abandon(struct apply *a)
 	free(a);
 }
 
-static void finish(struct apply *a, enum apply_outcome outcome, const struct err *err)
+static void finish_with(struct apply *a, struct apply_result *result)
 {
-	struct apply_result result = {.outcome = outcome, .generation = a->number};
 	apply_fn *done = a->done;
 	void *arg = a->arg;
 
+	memcpy(result->bird, a->bird, sizeof(result->bird));
+	apply_abandon(a);
+	done(result, arg);
+}
+
+static void finish(struct apply *a, enum apply_outcome outcome, const struct err *err)
+{
+	struct apply_result result = {.outcome = outcome, .generation = a->number};
+
 	if (err)
 		result.err = *err;
-	memcpy(result.bird, a->bird, sizeof(result.bird));
-	apply_abandon(a);
-	done(&result, arg);
+	finish_with(a, &result);
 }
 
 static void fail(struct apply *a, const struct err *err)
@@ -124,12 +132,12 @@ static void on_answer(const struct reply *reply, const struct err *err, void *ar
 {
 	struct apply *a = arg;
 
-	if (!reply) {
-		/* If a trial is on, BIRD ends it by itself; the next turn finds out. */
-		fail(a, err);
-		return;
-	}
-	a->next(a, reply);
+	if (reply)
+		a->next(a, reply);
+	else if (a->told && err->code == ECONNRESET)
+		bird_ended(a, err);
+	else
+		fail(a, err); /* if a trial is on, BIRD ends it by itself; the next turn finds out */
 }
 
 static void ask(struct apply *a, const char *command, step_fn *next)
@@ -209,6 +217,30 @@ static void fail_unexpected(struct apply *a, const char *command, const struct r
 
 /* ---------------------------------------------------------------- undo */
 
+static void rolled_back(struct apply *a, const struct err *reason)
+{
+	struct err err;
+
+	gates_renew(&a->gates, boot_seconds());
+	if (keep_gates(a, &err) < 0)
+		log_warn("apply: %s", err.msg);
+	reject(a, APPLY_ROLLED_BACK, reason);
+}
+
+/* Once may be chance: somebody has restarted it.  Twice, it is what it was told. */
+static void bird_ended(struct apply *a, const struct err *err)
+{
+	struct apply_result result = {.outcome = APPLY_FAILED, .err = *err, .bird_ended = true};
+	struct err reason;
+
+	if (a->want.bird_ended_before) {
+		err_set(&reason, ECONNRESET, "BIRD has ended a second time while this was tried");
+		rolled_back(a, &reason);
+	} else {
+		finish_with(a, &result);
+	}
+}
+
 static void on_undo(struct apply *a, const struct reply *reply)
 {
 	int code = reply_code(reply);
@@ -230,7 +262,7 @@ static void on_undone(struct apply *a, const struct reply *reply)
 		return;
 	}
 	if (a->on_trial)
-		reject(a, APPLY_ROLLED_BACK, &a->reason);
+		rolled_back(a, &a->reason);
 	else
 		look(a); /* it was somebody else's trial: begin again */
 }
@@ -465,7 +497,7 @@ static int keep_gates(struct apply *a, struct err *err)
 	return 0;
 }
 
-static int recall_gates(struct apply *a, struct err *err)
+static int recall_gates(struct apply *a, long seconds, struct err *err)
 {
 	_cleanup_buf_ struct buf text = {0};
 	char path[512];
@@ -474,7 +506,7 @@ static int recall_gates(struct apply *a, struct err *err)
 	if (file_read(path, 1 << 20, &text, err) < 0)
 		return err->code == ENOENT ? 0 : -1;
 	buf_puts(&text, "");
-	gates_recall(&a->gates, text.text, boot_seconds());
+	gates_recall(&a->gates, text.text, boot_seconds(), seconds);
 	return 0;
 }
 
@@ -502,6 +534,7 @@ static void check(struct apply *a)
 		fail(a, &err);
 		return;
 	}
+	a->told = true;
 	generation_path(a->want.dir, a->number, path, sizeof(path));
 	snprintf(command, sizeof(command), "configure check \"%s\"", path);
 	ask(a, command, on_check);
@@ -618,7 +651,7 @@ static void on_before(struct apply *a, const struct reply *reply)
 	}
 	gates_note(&a->gates, &state, boot_seconds());
 	touched = plan_from_running(a, &arena);
-	rc = recall_gates(a, &err);
+	rc = recall_gates(a, GATES_REMEMBER_SECONDS, &err);
 	if (rc == 0) {
 		gates_judge(&a->gates, touched.rows, touched.n, touched.blind);
 		rc = has_patience(a, &state, &err) ? -1 : 0;
@@ -648,10 +681,11 @@ static void already_running(struct apply *a)
 	}
 	/* We were killed between trial and the end of it: carry on from there. */
 	if (generation_stage(a->want.dir, a->want.rendered, &a->number, &err) < 0 ||
-		(a->pending && recall_gates(a, &err) < 0)) {
+		(a->pending && recall_gates(a, LONG_MAX, &err) < 0)) {
 		fail(a, &err);
 	} else if (a->pending) {
 		a->staged = a->on_trial = true;
+		a->told = true;
 		start_trial_clock(a, a->pending_seconds);
 		accept_trial(a);
 	} else if (generation_promote(a->want.dir, a->number, a->want.rendered->id, &err) < 0) {
@@ -659,6 +693,14 @@ static void already_running(struct apply *a)
 	} else {
 		promoted(a);
 	}
+}
+
+static void looked(struct apply *a)
+{
+	struct apply_result result = {.outcome = APPLY_FAILED, .looked = true};
+
+	err_set(&result.err, ECANCELED, "not to be tried now");
+	finish_with(a, &result);
 }
 
 static void on_running_id(struct apply *a, const struct reply *reply)
@@ -670,6 +712,8 @@ static void on_running_id(struct apply *a, const struct reply *reply)
 		roll_back(a); /* a trial of ours that nobody wants any more */
 	else if (a->pending)
 		fail_foreign_trial(a);
+	else if (a->want.only_look)
+		looked(a);
 	else
 		ask(a, "show protocols all", on_before);
 }

@@ -45,6 +45,8 @@ struct apply_result {
 	unsigned generation; /* confirmed or unchanged: its number */
 	struct err err;      /* why not, otherwise */
 	char bird[APPLY_BIRD_MAX]; /* the version of the BIRD that was asked, "": none was */
+	bool bird_ended; /* failed: after it was told of these bytes */
+	bool looked;     /* failed: nothing of this is running, and no more was asked for */
 };
 
 struct apply_want {
@@ -58,6 +60,8 @@ struct apply_want {
 	bool held; /* a generation that BIRD had before: `sessions` and `own` are the file's */
 	unsigned max_withdraw_percent; /* of the routes learned; 100: no matter how many */
 	bool patient; /* do not try while what an earlier trial has cost is still down */
+	bool only_look; /* end what was begun with these bytes, and begin nothing */
+	bool bird_ended_before; /* BIRD ended when it was told of these bytes last */
 };
 
 typedef void apply_fn(const struct apply_result *result, void *arg);

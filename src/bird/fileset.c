@@ -64,8 +64,6 @@ static int add_file(struct fileset *set, struct arena *arena, const char *dir, c
 	_cleanup_buf_ struct buf text = {0};
 	struct stat st;
 
-	if (set->n >= FILESET_MAX_FILES)
-		return err_set(err, EFBIG, "%s: more than %d *.conf files", dir, FILESET_MAX_FILES);
 	if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
 		return err_set(err, ENAMETOOLONG, "%s/%s: path too long", dir, name);
 	if (file_read(path, FILESET_MAX_FILE_BYTES, &text, err) < 0)
@@ -85,6 +83,9 @@ int fileset_read_dir(struct fileset *set, struct arena *arena, const char *dir, 
 	if (n < 0)
 		return errno == ENOENT ? 0 : err_errno(err, "%s", dir);
 	for (int i = 0; i < n; i++) {
+		if (rc == 0 && i == FILESET_MAX_FILES)
+			rc = err_set(err, EFBIG, "%s: more than %d *.conf files", dir,
+				FILESET_MAX_FILES);
 		if (rc == 0)
 			rc = add_file(set, arena, dir, prefix, entries[i]->d_name, err);
 		free(entries[i]);

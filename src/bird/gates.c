@@ -45,7 +45,14 @@ void gates_write(const struct gates *gates, struct buf *text)
 	}
 }
 
-void gates_recall(struct gates *gates, char *text, long now)
+void gates_renew(struct gates *gates, long now)
+{
+	for (size_t i = 0; i < gates->n; i++)
+		if (gates->before[i].judged)
+			gates->before[i].when = now;
+}
+
+void gates_recall(struct gates *gates, char *text, long now, long seconds)
 {
 	char *save = NULL;
 
@@ -55,7 +62,7 @@ void gates_recall(struct gates *gates, char *text, long now)
 
 		if (sscanf(line, "%ld %u %u %u %u %c %63s", &s.when, &s.imported, &s.exported,
 			    &s.preferred, &s.own, &judged, name) != 7 ||
-			s.when > now || now - s.when > GATES_REMEMBER_SECONDS || find(gates, name))
+			s.when > now || now - s.when > seconds || find(gates, name))
 			continue;
 		s.name = arena_strdup(&gates->arena, name);
 		s.judged = judged == '!';
@@ -82,8 +89,9 @@ void gates_judge(struct gates *gates, const struct plan_row *rows, size_t n_rows
 		s->judged = s->import_again = true;
 		if (!rows)
 			continue;
-		s->judged = row && row->action != PLAN_REMOVE &&
-			(row->action != PLAN_KEEP || (blind && !s->remembered));
+		s->judged = row ? row->action != PLAN_REMOVE &&
+				(row->action != PLAN_KEEP || (blind && !s->remembered))
+				: blind && !s->remembered; /* of a snippet, with a name by BIRD */
 		s->import_again = row && row->action == PLAN_REFRESH && row->import_again;
 		if (row && row->takes_other)
 			s->imported = 0; /* the new file takes something else from it */
@@ -181,7 +189,8 @@ static unsigned long minus(unsigned long a, unsigned long b)
 	return a > b ? a - b : 0;
 }
 
-/* The destinations that we have no route to any more, whoever it was from. */
+/* The destinations that we have no route to any more, whoever it was from; what sessions
+ * bring that were not there before makes up for none. */
 static unsigned long unreachable(const struct gates *gates, const struct bird_state *state)
 {
 	unsigned long before = 0, after = 0;
@@ -189,7 +198,8 @@ static unsigned long unreachable(const struct gates *gates, const struct bird_st
 	for (size_t i = 0; i < gates->n; i++)
 		before += gates->before[i].preferred;
 	for (size_t i = 0; i < state->n_sessions; i++)
-		after += state->sessions[i].preferred;
+		if (find(gates, state->sessions[i].name))
+			after += state->sessions[i].preferred;
 	return minus(before, after);
 }
 

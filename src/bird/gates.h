@@ -32,7 +32,7 @@
 
 struct gate_session {
 	const char *name;
-	long when; /* seen up last: seconds of CLOCK_BOOTTIME */
+	long when; /* seen up last, or taken down by a trial: seconds of CLOCK_BOOTTIME */
 	unsigned imported, exported, preferred; /* routes, then, as in struct bird_session */
 	unsigned own;     /* of our podCIDRs, then, if more was exported than these */
 	unsigned own_now; /* the same of the trial */
@@ -59,9 +59,12 @@ struct gates_want {
 /* The sessions that are up, seen at `when`. */
 void gates_note(struct gates *gates, const struct bird_state *state, long when);
 
-/* Reads the file `trial`, for what is not known better; lines that are too old, or none
- * of ours, are left out. */
-void gates_recall(struct gates *gates, char *text, long now);
+/* What a trial has cost is remembered from its end on, however long it took. */
+void gates_renew(struct gates *gates, long now);
+
+/* Reads the file `trial`, for what is not known better; lines that are older than so many
+ * seconds, or none of ours, are left out. */
+void gates_recall(struct gates *gates, char *text, long now, long seconds);
 void gates_write(const struct gates *gates, struct buf *text);
 
 /* Which sessions count.  `rows` is the plan from what runs (NULL: not known, all do);

@@ -221,14 +221,18 @@ static void stop_watching(struct source *source)
 
 void source_watch(struct source *source)
 {
+	/* The old one is closed when there is a new one: others wait for what becomes free. */
+	int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	char path[PATH_MAX];
 
-	stop_watching(source);
-	source->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (source->fd < 0) {
-		log_warn("source: inotify: %s; changes are seen on SIGHUP only", strerror(errno));
+	if (fd < 0) {
+		log_warn("source: inotify: %s; %s", strerror(errno),
+			source->fd < 0 ? "changes are seen on SIGHUP only"
+				       : "what was watched before is watched on");
 		return;
 	}
+	stop_watching(source);
+	source->fd = fd;
 	watch_way_to(source, source->path);
 	snprintf(path, sizeof(path), "%s/bird.d", source_etc_dir());
 	watch_folder(source, path);

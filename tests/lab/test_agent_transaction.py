@@ -38,6 +38,15 @@ def change(node, text, expect=0):
     return done.stdout
 
 
+def back_to_normal(lab, node):
+    before = loads(node)
+    node.write_config(lab.config())
+    wait_until(lambda: loads(node) > before, 20, "the file was read")     # else it is healthy with the old one
+    wait_until(lambda: file_id(node) == running_id(node) and not configuration(node)["applying"], 60,
+               "and BIRD has it")
+    wait_healthy(node, 60)
+
+
 def seconds(refusal):
     """From a refusal to the next try."""
     at, then = (datetime.fromisoformat(refusal[key]) for key in ("at", "nextTryAt"))
@@ -167,11 +176,8 @@ def test_what_was_rolled_back_is_tried_again_by_itself(lab):
         wait_until(lambda: running_id(node) not in ("", old), 120, "it was tried again")
         wait_until(lambda: file_id(node) == running_id(node), 20, "and is confirmed")
         assert history(node)[0]["by"] == "another try"
-        node.write_config(lab.config())
-        wait_until(lambda: running_id(node) != file_id(node) or not configuration(node)["applying"],
-                   20, "back again")
     finally:
-        wait_healthy(node, 60)
+        back_to_normal(lab, node)
         lab.tor.exec(["ip", "address", "del", "192.168.1.99/24", "dev", "eth0"])
 
 
@@ -191,8 +197,7 @@ def test_a_file_that_is_no_good_meanwhile_does_not_end_the_trying(lab):
     assert running_id(node) == good
     # And costs twice the time.
     wait_until(lambda: 119 <= seconds(configuration(node)["lastRefusal"]) <= 121, 10, "two minutes")
-    node.write_config(lab.config())
-    wait_healthy(node, 60)
+    back_to_normal(lab, node)
 
 
 # -- after a reboot --------------------------------------------------------------
@@ -227,8 +232,7 @@ def test_what_was_rolled_back_is_not_confirmed_by_a_reboot(lab):
     wait_sessions(node, names)
     look(node)
     assert running_id(node) == good and history(node)[0]["times"] == 1
-    node.write_config(lab.config())
-    wait_healthy(node, 60)
+    back_to_normal(lab, node)
 
 
 def test_a_file_that_is_no_good_is_undone_also_just_after_a_reboot(lab):
@@ -244,8 +248,7 @@ def test_a_file_that_is_no_good_is_undone_also_just_after_a_reboot(lab):
     wait_until(lambda: configuration(node).get("lastRefusal"), 90, "it was undone")
     assert configuration(node)["lastRefusal"]["outcome"] == "rolled back"
     assert running_id(node) == good == file_id(node)
-    node.write_config(lab.config())
-    wait_healthy(node, 60)
+    back_to_normal(lab, node)
 
 
 # -- killed at any step ----------------------------------------------------------
@@ -463,8 +466,7 @@ def test_rollback_goes_back_and_stays_there_until_the_file_changes(lab):
 
     done = node.roostctl("rollback", "99999")
     assert done.returncode == 1 and "no generation 99999 to go back to" in done.stdout
-    node.write_config(lab.config())
-    wait_healthy(node, 60)
+    back_to_normal(lab, node)
 
 
 def is_held(node, number):
@@ -487,8 +489,7 @@ def test_back_from_a_change_that_is_still_on_trial(lab):
     node.kill_roostd()
     wait_until(lambda: is_held(node, number), 20, "roostd is back, and holds it still")
     assert running_id(node) == first
-    node.write_config(lab.config())
-    wait_healthy(node, 60)
+    back_to_normal(lab, node)
 
 
 def test_rollback_needs_no_good_file(lab):
@@ -507,8 +508,7 @@ def test_rollback_needs_no_good_file(lab):
     node.write_config(lab.config(extra="session: {importLimit: 3100}\n"))
     wait_until(lambda: running_id(node) == second, 20, "the file is followed")
     assert not configuration(node)["hold"]
-    node.write_config(lab.config())
-    wait_healthy(node, 60)
+    back_to_normal(lab, node)
 
 
 def test_what_is_held_is_about_bird_alone(lab):
@@ -529,8 +529,7 @@ def test_what_is_held_is_about_bird_alone(lab):
         assert node.exec(["cat", "/run/roost/node.json"]).stdout == before
     finally:
         node.exec(["rm", "/etc/roost/bird.d/1.conf"])
-        node.write_config(lab.config())
-    wait_healthy(node, 60)
+        back_to_normal(lab, node)
 
 
 def test_a_drain_and_a_rollback_do_not_contradict_each_other(lab):
@@ -560,8 +559,7 @@ def test_a_drain_and_a_rollback_do_not_contradict_each_other(lab):
     assert node.roostctl("undrain").returncode == 0 and running_id(node) == now
     assert node.roostctl("rollback").returncode == 0
     assert running_id(node) == before
-    node.write_config(lab.config())
-    wait_healthy(node, 60)
+    back_to_normal(lab, node)
 
 
 def test_a_generation_that_is_no_good_any_more_is_not_gone_back_to(lab):
@@ -579,8 +577,7 @@ def test_a_generation_that_is_no_good_any_more_is_not_gone_back_to(lab):
     done = node.roostctl("rollback", str(ghost))
     assert done.returncode == 1 and done.stdout.startswith("refused: node.conf:"), done.stdout
     assert running_id(node) == good and not configuration(node)["hold"]
-    node.write_config(lab.config())
-    wait_healthy(node, 60)
+    back_to_normal(lab, node)
 
 
 # -- restarts --------------------------------------------------------------------
@@ -614,11 +611,8 @@ def test_restarts_are_spread(lab):
     wait_healthy(node, 60)
 
 
-# It has a connection, and sleeps.
-WAITS_FOR_ANSWER = """
-pid=$(pgrep -x roostctl) && grep -q '^State:.S' /proc/$pid/status &&
-ls -l /proc/$pid/fd | grep -q socket: && grep -q '^State:.S' /proc/$pid/status
-"""
+# roostd's socket has somebody at its other end.
+IS_CONNECTED = "test $(grep -c 'roostd[.]sock$' /proc/net/unix) -ge 2"
 
 
 def test_more_restarts_than_allowed_are_refused_by_name(lab):
@@ -633,7 +627,7 @@ def test_more_restarts_than_allowed_are_refused_by_name(lab):
         node.roostctl("apply", "--max-restarts", "2")))
     answers = []
     asking.start()
-    wait_until(lambda: node.exec(["sh", "-c", WAITS_FOR_ANSWER], check=False).returncode == 0,
+    wait_until(lambda: node.exec(["sh", "-c", IS_CONNECTED], check=False).returncode == 0,
                30, "it has asked")
     node.exec(["pkill", "-CONT", "-x", "roostd"])
     asking.join()

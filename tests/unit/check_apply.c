@@ -549,6 +549,58 @@ START_TEST(bird_that_restarts_in_the_middle_is_applied_to_anew)
 }
 END_TEST
 
+START_TEST(bird_that_ends_each_time_it_is_told_is_spared)
+{
+	struct turn turn;
+
+	set_up(&turn, SCRIPT(UNTIL_TRIAL, TRIAL("0004 Reconfiguration in progress\n"), HANG_UP,
+		UNTIL_CHECK, HEAR("configure check \"/*/gen-2/bird.conf\""), HANG_UP));
+	run(&turn);
+	ck_assert_int_eq(turn.result.outcome, APPLY_FAILED);
+	ck_assert(turn.result.bird_ended);
+	turn.want.bird_ended_before = true;
+	run(&turn);
+	ck_assert_int_eq(turn.result.outcome, APPLY_ROLLED_BACK);
+	ck_assert_str_eq(turn.result.err.msg, "BIRD has ended a second time while this was tried");
+	tear_down(&turn);
+	/* Before it is told, it is none of our doing. */
+	set_up(&turn, SCRIPT(GREET, STATUS(IDLE), RUNS(OTHER_ID), HANG_UP));
+	turn.want.bird_ended_before = true;
+	run(&turn);
+	ck_assert_int_eq(turn.result.outcome, APPLY_FAILED);
+	ck_assert(!turn.result.bird_ended);
+	tear_down(&turn);
+}
+END_TEST
+
+START_TEST(who_only_looks_ends_what_was_begun_and_begins_nothing)
+{
+	struct turn turn;
+
+	set_up(&turn, SCRIPT(GREET, STATUS(IDLE), RUNS(OTHER_ID)));
+	turn.want.only_look = true;
+	run(&turn);
+	ck_assert_int_eq(turn.result.outcome, APPLY_FAILED);
+	ck_assert(turn.result.looked);
+	ck_assert(!exists(&turn, "gen-1"));
+	tear_down(&turn);
+
+	set_up(&turn, SCRIPT(GREET, STATUS(PENDING), RUNS(ID), SESSIONS(UP), CONFIRM));
+	turn.want.only_look = true;
+	run(&turn);
+	ck_assert_int_eq(turn.result.outcome, APPLY_CONFIRMED);
+	assert_confirmed_on_disk(&turn, 1, ID);
+	tear_down(&turn);
+
+	set_up(&turn, SCRIPT(GREET, STATUS(PENDING), RUNS(OTHER_ID), UNDO, STATUS(IDLE), STATUS(IDLE),
+		RUNS(OTHER_ID)));
+	turn.want.only_look = true;
+	run(&turn);
+	ck_assert(turn.result.looked);
+	tear_down(&turn);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- we were gone */
 
 START_TEST(trial_of_these_bytes_left_by_a_crash_is_carried_on)
@@ -713,6 +765,8 @@ UNIT(apply, good_configuration_is_checked_tried_and_confirmed, staged_generation
 	absent_bird_is_a_failure_that_names_the_socket,
 	hang_up_at_any_moment_is_a_failure_and_nothing_worse,
 	bird_that_restarts_in_the_middle_is_applied_to_anew,
+	bird_that_ends_each_time_it_is_told_is_spared,
+	who_only_looks_ends_what_was_begun_and_begins_nothing,
 	trial_of_these_bytes_left_by_a_crash_is_carried_on,
 	trial_of_bytes_that_are_on_disk_already_is_carried_on_too,
 	carried_on_trial_is_judged_by_the_sessions_before_it,

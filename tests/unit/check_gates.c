@@ -260,9 +260,16 @@ START_TEST(routes_that_another_session_has_still_are_not_lost)
 	scene.now[0].preferred = 7;
 	assert_verdict(&scene, false, "of 10 routes that were learned 7 are left, and "
 		"agent.maxWithdraw is 25%: if that is meant, roostctl apply --force");
-	/* What another has in its place is as good. */
+	/* What another has in its place is as good ... */
 	scene.now[2].preferred = 13;
 	assert_verdict(&scene, false, NULL);
+	/* ... but not what one brings that was not there. */
+	scene.now[2].name = "new:peer";
+	scene.now[0].preferred = 10;
+	scene.now[2].preferred = 1000;
+	scene.gates.before[2].preferred = 8;
+	assert_verdict(&scene, false, "of 10 routes that were learned 2 are left, and "
+		"agent.maxWithdraw is 25%: if that is meant, roostctl apply --force");
 	done(&scene);
 }
 END_TEST
@@ -288,7 +295,7 @@ static void recall(struct scene *scene, const char *text, long now)
 {
 	_cleanup_free_ char *copy = xstrdup(text);
 
-	gates_recall(&scene->gates, copy, now);
+	gates_recall(&scene->gates, copy, now, GATES_REMEMBER_SECONDS);
 }
 
 START_TEST(what_was_lost_before_counts_only_for_what_touches_it)
@@ -318,6 +325,41 @@ START_TEST(what_was_lost_before_counts_only_for_what_touches_it)
 }
 END_TEST
 
+START_TEST(session_of_a_snippet_counts_where_the_plan_does_not_see_all)
+{
+	for (int blind = 0; blind < 2; blind++) {
+		struct scene scene;
+
+		/* `protocol bgp {`: BIRD has given it a name. */
+		set_up(&scene);
+		scene.rows[2].session = "other";
+		goes_down(&scene, 2, "");
+		assert_verdict(&scene, blind, !blind ? NULL : "session tor-b:peer was up before and is "
+			"not up again in time (bird.confirmTimeout is 30 s)");
+		done(&scene);
+	}
+}
+END_TEST
+
+START_TEST(what_a_long_trial_has_cost_is_remembered_from_its_end_on)
+{
+	_cleanup_buf_ struct buf text = {0};
+	struct gates other = {0};
+	struct scene scene;
+
+	set_up(&scene);
+	scene.rows[1].action = PLAN_KEEP;
+	gates_judge(&scene.gates, scene.rows, 3, false);
+	gates_renew(&scene.gates, 5000);
+	gates_write(&scene.gates, &text);
+	_cleanup_free_ char *copy = xstrdup(buf_text(&text));
+	gates_recall(&other, copy, 5060, GATES_REMEMBER_SECONDS);
+	ck_assert_uint_eq(other.n, 2); /* but for the one that it did not touch */
+	arena_free(&other.arena);
+	done(&scene);
+}
+END_TEST
+
 START_TEST(file_is_read_back_as_it_was_written)
 {
 	_cleanup_buf_ struct buf text = {0}, again = {0};
@@ -331,7 +373,7 @@ START_TEST(file_is_read_back_as_it_was_written)
 	ck_assert_str_eq(buf_text(&text), "1000 10 1 10 0 ! node2:v4\n1000 10 1 10 0 . tor-a:peer\n"
 					  "1000 10 1 10 0 ! tor-b:peer\n");
 	_cleanup_free_ char *copy = xstrdup(buf_text(&text));
-	gates_recall(&other, copy, 1000 + GATES_REMEMBER_SECONDS);
+	gates_recall(&other, copy, 1000 + GATES_REMEMBER_SECONDS, GATES_REMEMBER_SECONDS);
 	gates_write(&other, &again);
 	ck_assert_str_eq(buf_text(&again), buf_text(&text));
 	arena_free(&other.arena);
@@ -359,5 +401,7 @@ UNIT(gates, what_is_as_before_is_accepted, session_that_the_change_touches_must_
 	who_is_to_say_its_routes_again_is_waited_for, routes_may_fall_by_max_withdraw_and_no_more,
 	routes_that_the_file_no_longer_takes_are_not_missed, without_a_plan_every_session_counts,
 	routes_that_another_session_has_still_are_not_lost,
+	session_of_a_snippet_counts_where_the_plan_does_not_see_all,
+	what_a_long_trial_has_cost_is_remembered_from_its_end_on,
 	what_was_lost_before_counts_only_for_what_touches_it, file_is_read_back_as_it_was_written,
 	lines_of_no_use_are_left_out)
