@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -47,12 +48,10 @@ struct drain_status drain_read(const char *path)
 /* Then, and only then, it is so. */
 static int change(struct drain *drain, enum drain_state state, time_t since, struct err *err)
 {
-	char stamp[32], text[64];
-	struct tm tm;
-	int len;
+	char stamp[STAMP_TEXT_MAX], text[64];
+	int len = snprintf(text, sizeof(text), "%s %s\n", drain_state_name(state),
+		stamp_format(since, stamp));
 
-	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&since, &tm));
-	len = snprintf(text, sizeof(text), "%s %s\n", drain_state_name(state), stamp);
 	if (drain->path && state != DRAIN_OFF &&
 		file_replace(drain->path, text, (size_t)len, 0644, err) < 0)
 		return -1;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 
 #define MAX_BYTES (1u << 20)
@@ -82,13 +83,11 @@ static json_t *json_line(const char *text)
 
 static json_t *entry_json(const struct history_entry *entry)
 {
-	char stamp[32];
-	struct tm tm;
+	char stamp[STAMP_TEXT_MAX];
 
-	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&entry->at, &tm));
 	return json_pack("{s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:s, s:i}", "generation",
 		entry->generation ? json_integer(entry->generation) : json_null(), "id", entry->id,
-		"at", stamp, "outcome", apply_outcome_name(entry->outcome), "by",
+		"at", stamp_format(entry->at, stamp), "outcome", apply_outcome_name(entry->outcome), "by",
 		json_line(entry->by), "changes", json_line(entry->changes), "reason",
 		json_line(entry->reason), "restartsLeft", (int)entry->left, "drain",
 		drain_state_name(entry->drain), "times", 1);

@@ -23,7 +23,7 @@ struct history_entry {
 	enum apply_outcome outcome; /* confirmed, refused or rolled back */
 	size_t left;         /* sessions left for later: it was a step (bird/spread.h) */
 	enum drain_state drain; /* its bytes say so */
-	const char *by;      /* "file", "roostctl apply", ... */
+	const char *by;      /* "a change", "roostctl apply", ... */
 	const char *changes; /* "RESTART tor:peer", see plan_summary() */
 	const char *reason;  /* of what was not confirmed */
 };

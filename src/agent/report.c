@@ -11,19 +11,16 @@
 #include "agent/metrics.h"
 #include "agent/report_kube.h"
 #include "agent/services.h"
+#include "base/clock.h"
 #include "kernel/masquerade.h"
 
 /* ---------------------------------------------------------------- small parts */
 
-static json_t *json_time(time_t when)
+json_t *report_time(time_t when)
 {
-	char text[32];
-	struct tm tm;
+	char text[STAMP_TEXT_MAX];
 
-	if (!when)
-		return json_null();
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&when, &tm));
-	return json_string(text);
+	return when ? json_string(stamp_format(when, text)) : json_null();
 }
 
 static json_t *json_text(const char *text)
@@ -569,13 +566,11 @@ static const struct apply_result *standing_refusal(const struct agent_status *st
 static void refusal_problem(
 	const struct agent_status *status, const struct apply_result *refusal, json_t *problems)
 {
-	char stamp[32], next[64] = "";
-	struct tm tm;
+	char stamp[STAMP_TEXT_MAX], next[64] = "";
 
-	if (refusal->outcome == APPLY_ROLLED_BACK && status->retry_at) {
-		strftime(stamp, sizeof(stamp), "%FT%TZ", gmtime_r(&status->retry_at, &tm));
-		snprintf(next, sizeof(next), "; it is tried again at %s", stamp);
-	}
+	if (refusal->outcome == APPLY_ROLLED_BACK && status->retry_at)
+		snprintf(next, sizeof(next), "; it is tried again at %s",
+			stamp_format(status->retry_at, stamp));
 	add_problem(problems, "the configuration was not applied (%s): %s%s",
 		apply_outcome_name(refusal->outcome), refusal->err.msg, next);
 }
@@ -786,23 +781,23 @@ static json_t *configuration_json(const struct view *view)
 	const struct apply_result *refusal = standing_refusal(status);
 	json_t *json = json_pack("{s:i, s:o, s:o, s:b, s:o, s:o, s:o}", "generation",
 		(int)status->confirmed.number, "id", json_text(status->confirmed.id), "confirmedAt",
-		json_time(status->confirmed.number ? status->confirmed.confirmed_at : 0), "applying",
+		report_time(status->confirmed.number ? status->confirmed.confirmed_at : 0), "applying",
 		status->applying, "lastOutcome",
 		status->applied ? json_string(apply_outcome_name(status->last.outcome))
 				: json_null(),
-		"lastAttemptAt", json_time(status->last_at), "lastRefusal", json_null());
+		"lastAttemptAt", report_time(status->last_at), "lastRefusal", json_null());
 
 	json_object_set_new(json, "hold",
 		!status->hold.active ? json_null()
 				     : json_pack("{s:i, s:o}", "generation",
 					       (int)status->hold.generation, "since",
-					       json_time(status->hold.since)));
+					       report_time(status->hold.since)));
 	if (refusal)
 		json_object_set_new(json, "lastRefusal",
 			json_pack("{s:s, s:s, s:o, s:o}", "outcome",
 				apply_outcome_name(refusal->outcome), "reason", refusal->err.msg,
-				"at", json_time(status->last_at), "nextTryAt",
-				json_time(refusal->outcome == APPLY_REFUSED ? 0 : status->retry_at)));
+				"at", report_time(status->last_at), "nextTryAt",
+				report_time(refusal->outcome == APPLY_REFUSED ? 0 : status->retry_at)));
 	return json;
 }
 
@@ -820,7 +815,7 @@ static json_t *source_json(const struct view *view)
 	const struct agent_status *status = view->status;
 
 	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "path", status->source_path, "loadedAt",
-		json_time(status->loaded_at), "ageSeconds",
+		report_time(status->loaded_at), "ageSeconds",
 		status->loaded_at ? json_integer(view->now - status->loaded_at) : json_null(),
 		"error", status->load_error.code ? json_string(status->load_error.msg) : json_null(),
 		"kubernetes", report_kube(view));
@@ -829,14 +824,14 @@ static json_t *source_json(const struct view *view)
 static json_t *drain_json(const struct drain_status *drain)
 {
 	return json_pack("{s:s, s:o, s:o}", "state", drain_state_name(drain->state), "since",
-		json_time(drain->since), "waits",
+		report_time(drain->since), "waits",
 		drain->waits.code ? json_string(drain->waits.msg) : json_null());
 }
 
 static json_t *drift_json(const struct drift_status *drift)
 {
 	return json_pack("{s:i, s:i, s:o, s:o}", "seen", (int)drift->seen, "repairs",
-		(int)drift->repairs, "lastAt", json_time(drift->last_at), "last",
+		(int)drift->repairs, "lastAt", report_time(drift->last_at), "last",
 		json_text(drift->last));
 }
 

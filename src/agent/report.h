@@ -61,6 +61,7 @@ struct view {
 	time_t now;
 };
 
+json_t *report_time(time_t when); /* null for 0 */
 json_t *report_status(const struct view *view);
 json_t *report_nodes(const struct view *view);
 json_t *report_peers(const struct view *view);

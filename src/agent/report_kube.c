@@ -3,17 +3,6 @@
 
 #define LEFT_OUT_SHOWN 20
 
-static json_t *json_time(time_t when)
-{
-	char text[32];
-	struct tm tm;
-
-	if (!when)
-		return json_null();
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&when, &tm));
-	return json_string(text);
-}
-
 /* When what is used was last known to be true; 0: unknown. */
 static time_t known_at(const struct kube_status *kube)
 {
@@ -38,8 +27,8 @@ json_t *report_kube(const struct view *view)
 	if (!kube->used)
 		return json_null();
 	return json_pack("{s:s, s:b, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o}", "server", kube->server,
-		"synced", kube->synced, "heardAt", json_time(kube->heard_at), "savedAt",
-		json_time(kube->saved_at), "ageSeconds",
+		"synced", kube->synced, "heardAt", report_time(kube->heard_at), "savedAt",
+		report_time(kube->saved_at), "ageSeconds",
 		known_at(kube) ? json_integer(view->now - known_at(kube)) : json_null(), "events",
 		(json_int_t)kube->events, "lists", (json_int_t)kube->lists, "heldNodes",
 		(json_int_t)kube->n_held, "leftOut", left_out_json(view->cluster), "error",

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "bird/secrets.h"
 #include "bird/spread.h"
@@ -141,18 +142,15 @@ int generation_lock(const char *dir, int *fd, struct err *err)
 
 int generation_promote(const char *dir, unsigned number, const char *id, struct err *err)
 {
-	char path[PATH_MAX], stamp[32], text[256];
-	time_t now = time(NULL);
-	struct tm tm;
+	char path[PATH_MAX], stamp[STAMP_TEXT_MAX], text[256];
 	int len;
 
 	if (path_in(path, dir, "bird.conf", err) < 0)
 		return -1;
-	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
 	len = snprintf(text, sizeof(text),
 		"# Written by roostd: generation %u (%s), confirmed %s\n"
 		"include \"gen-%u/bird.conf\";\n",
-		number, id, stamp, number);
+		number, id, stamp_format(time(NULL), stamp), number);
 	return file_replace(path, text, (size_t)len, FILE_MODE, err);
 }
 

@@ -454,16 +454,14 @@ static json_t *lease_json(const struct lease *lease)
 {
 	json_t *addresses = json_array();
 	char text[ADDR_TEXT_MAX];
-	char stamp[32];
+	char stamp[STAMP_TEXT_MAX];
 	time_t age_s = age_of(lease), taken = time(NULL) - age_s;
-	struct tm tm;
 
 	for (size_t i = 0; i < lease->addr_count; i++)
 		json_array_append_new(addresses, json_string(addr_format(&lease->addrs[i], text)));
-	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&taken, &tm));
 	return json_pack("{s:o, s:s, s:s, s:s, s:s, s:I}", "addresses", addresses, "network",
 		lease->network, "container", lease->container, "interface", lease->ifname, "since",
-		stamp, "ageSeconds", (json_int_t)age_s);
+		stamp_format(taken, stamp), "ageSeconds", (json_int_t)age_s);
 }
 
 static char *pod_addresses(const json_t *row)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "ctl/ctl.h"
 
@@ -130,13 +131,10 @@ static void without_colours(const struct buf *frame, struct buf *plain)
 
 static void draw_head(struct buf *out, const struct command *command, const struct ctl *ctl)
 {
-	char clock[32];
-	time_t now = time(NULL);
-	struct tm tm;
+	char clock[STAMP_TEXT_MAX];
 
-	strftime(clock, sizeof(clock), "%FT%TZ", gmtime_r(&now, &tm));
 	buf_printf(out, "\033[H\033[1mroostctl %s\033[0m every %u s, %s; q ends it\033[K\n\033[K\n",
-		command->name, ctl->interval_s, clock);
+		command->name, ctl->interval_s, stamp_format(time(NULL), clock));
 }
 
 /* From the top left corner over what is there, so that nothing flickers. */

@@ -16,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "contrib", "lab"))
 sys.path.insert(0, os.path.join(HERE, "..", "lab"))
 
-from cluster import metric, status  # noqa: E402
+from cluster import cpu_s, memory_mb, metric, status  # noqa: E402
 from kubelab import REFLECTOR, KubeLab  # noqa: E402
 import kubeobjects  # noqa: E402
 from roostlab import wait_until  # noqa: E402
@@ -52,17 +52,6 @@ def set_nodes(api, count):
     for name in have:
         api.delete("nodes", name)
     api.compact()
-
-
-def cpu_s(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as stream:
-        fields = stream.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_mb(pid, which):
-    with open(f"/proc/{pid}/status", encoding="ascii") as stream:
-        return next(int(line.split()[1]) for line in stream if line.startswith(which)) / 1024
 
 
 def sent_mb(lab):

@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "contrib", "lab"))
 sys.path.insert(0, os.path.join(HERE, "..", "lab"))
 
-from cluster import loads, running_id, status, table, wait_healthy  # noqa: E402
+from cluster import cpu_s, loads, memory_mb, running_id, status, table, wait_healthy  # noqa: E402
 from roostlab import Lab, netns, wait_until  # noqa: E402
 from roostlab.base import netns_name, write_file  # noqa: E402
 
@@ -90,17 +90,6 @@ class Clients:
         for process in self.processes:
             process.wait()
         self.processes = []
-
-
-def cpu_s(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as stream:
-        fields = stream.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_mb(pid, which):
-    with open(f"/proc/{pid}/status", encoding="ascii") as stream:
-        return next(int(line.split()[1]) for line in stream if line.startswith(which)) / 1024
 
 
 def up(node):

@@ -12,11 +12,15 @@ import re
 import shutil
 import signal
 import subprocess
-import time
+import sys
 
 import pytest
 
 TREE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+sys.path.insert(0, os.path.join(TREE, "contrib/lab"))
+
+from roostlab import wait_until  # noqa: E402  (the path had to be set first)
+
 BINARIES = ["roost", "roost-cni"]
 
 ROOST_YAML = """
@@ -79,13 +83,6 @@ def run(argv, timeout=120, **options):
         return subprocess.run(argv, timeout=timeout, stdin=subprocess.DEVNULL, **options)
     except subprocess.CalledProcessError as error:
         raise AssertionError(f"{argv}: {error.stdout}{error.stderr}") from None
-
-
-def wait_until(condition, timeout, what):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, f"after {timeout} s still not true: {what}"
-        time.sleep(0.05)
 
 
 def mirror():

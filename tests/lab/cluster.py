@@ -1,6 +1,7 @@
 """What the tests of roostd ask of a node, in one place."""
 
 import json
+import os
 
 from roostlab import wait_until
 
@@ -75,3 +76,16 @@ def wait_running(lab, count):
                 and now["routes"]["ok"] == count and now["health"] == "healthy")
     for node in lab.nodes.values():
         wait_until(lambda: done(node), 30, f"{node.name} has the routes of {count} nodes")
+
+
+# -- a process of a node ------------------------------------------------------------
+
+def cpu_s(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stream:
+        fields = stream.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid, which="VmRSS"):
+    with open(f"/proc/{pid}/status", encoding="ascii") as stream:
+        return next(int(line.split()[1]) for line in stream if line.startswith(which)) / 1024

@@ -9,7 +9,6 @@ each node of the lab, by TLS and with a token, until the test changes that.
 """
 
 import os
-import re
 import signal
 
 import kubefiles
@@ -172,7 +171,3 @@ def restart(node):
 def synced(node):
     return metric(node, "roost_source_synced") == 1
 
-
-def rss_mb(node, what="VmRSS"):
-    with open(f"/proc/{node.host_pid('roostd')}/status", encoding="ascii") as stream:
-        return int(re.search(rf"{what}:\s+(\d+)", stream.read())[1]) / 1024

@@ -16,6 +16,8 @@ import subprocess
 
 import yaml
 
+from runtimes import CONTAINERS_CONF, STORAGE_CONF
+
 from roostlab import LabError, run, wait_until
 from roostlab.base import write_file
 from roostlab.programs import SOURCE_ROOT, build_folder
@@ -24,26 +26,6 @@ MANIFEST = os.path.join(SOURCE_ROOT, "contrib/kubernetes/roost.yaml")
 SECONDS = 60
 HARD_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]      # a runtime's soft limit is 1024
 
-# As in runtimes.py: what a machine lets podman do that sets no limits itself.
-CONTAINERS_CONF = """\
-[containers]
-cgroups = "disabled"
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-apparmor_profile = "unconfined"
-log_driver = "k8s-file"
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-lock_type = "file"
-runtime = "crun"
-tmp_dir = "/run/rt/libpod"
-"""
-STORAGE_CONF = """\
-[storage]
-driver = "vfs"
-graphroot = "/run/rt/graph"
-runroot = "/run/rt/storage"
-"""
 MOUNTS = """
     set -e
     mount -t tmpfs -o mode=1777 tmpfs /dev/shm

@@ -50,6 +50,8 @@ events_logger = "file"
 lock_type = "file"
 runtime = "crun"
 tmp_dir = "/run/rt/libpod"
+"""
+CNI_CONF = """\
 [network]
 network_backend = "cni"
 cni_plugin_dirs = ["/opt/cni/bin"]
@@ -189,7 +191,7 @@ class Box:
     def _fill(self):
         self.write("/run/rt/image.tar", image())
         for name, net_d in (("alone", NET_D), ("chain", CHAIN_D), ("routed", ROUTED_D)):
-            self.write(f"/run/rt/{name}.conf", CONTAINERS_CONF.format(net_d=net_d))
+            self.write(f"/run/rt/{name}.conf", CONTAINERS_CONF + CNI_CONF.format(net_d=net_d))
         self.write("/run/rt/storage.conf", STORAGE_CONF)
         self.write("/run/rt/containerd.toml", CONTAINERD_TOML)
         self.write("/run/rt/crun", CRUN, 0o755)

@@ -8,7 +8,7 @@ import struct
 import time
 
 import pytest
-from cluster import since, status, table, wait_healthy
+from cluster import memory_mb, since, status, table, wait_healthy
 
 from roostlab import Pinger, wait_until
 
@@ -74,11 +74,6 @@ def nothing_lost_between(lab, left, right):
         yield
         lost = there.stop(), back.stop()
     assert lost == (0, 0)
-
-
-def rss_mb(node, service):
-    with open(f"/proc/{node.host_pid(service)}/status", encoding="ascii") as stream:
-        return next(int(line.split()[1]) for line in stream if line.startswith("VmRSS")) / 1024
 
 
 def static(family, *prefixes):
@@ -228,14 +223,14 @@ def test_a_hundred_thousand_routes_are_refused_or_limited_and_do_not_fill_the_me
         "ASAN_OPTIONS": f"{os.environ.get('ASAN_OPTIONS', '')}:quarantine_size_mb=4"})
     one.kill_roostd()
     wait_healthy(one)
-    before = {service: rss_mb(one, service) for service in ("bird", "roostd")}
+    before = {service: memory_mb(one.host_pid(service)) for service in ("bird", "roostd")}
     with nothing_lost(trio, list(trio.nodes)):
         announce(trio, *many())
         for node in trio.nodes.values():
             wait_until(lambda: row(node)["updatesRefused"] >= MANY, 60,
                        lambda: f"{node.name} has refused them: {row(node)}", 0.2)
             wait_healthy(node)
-        refused = {service: rss_mb(one, service) for service in before}
+        refused = {service: memory_mb(one.host_pid(service)) for service in before}
 
         announce(trio, *many6(), family=6)
         one.write_config(trio.config().replace(
@@ -247,12 +242,12 @@ def test_a_hundred_thousand_routes_are_refused_or_limited_and_do_not_fill_the_me
             wait_until(lambda: len(one.routes(family)) >= LIMIT, 60, "they are in the kernel", 0.5)
             assert f"{session}: import limit of {LIMIT} routes reached: no more are taken" in \
                 status(one)["problems"]
-        limited = {service: rss_mb(one, service) for service in before}
+        limited = {service: memory_mb(one.host_pid(service)) for service in before}
 
         one.write_config(trio.config())
         wait_until(lambda: len(one.routes()) + len(one.routes(6)) < 40, 60, "they have left the kernel", 0.5)
         wait_healthy(one)
-        after = {service: rss_mb(one, service) for service in before}
+        after = {service: memory_mb(one.host_pid(service)) for service in before}
     for service, start in before.items():
         print(f"{service}: {start:.0f} MB, {refused[service]:.0f} MB with {MANY} routes refused, "
               f"{limited[service]:.0f} MB with twice {LIMIT} taken, {after[service]:.0f} MB afterwards")

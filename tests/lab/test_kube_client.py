@@ -16,9 +16,9 @@ import threading
 import pytest
 from apiserver import (body_of, cut, encode, error_event, expired, hang, in_netns, listen, listed_version,
                        raw, recorded, slow, status as refuse, stream, unavailable)
-from cluster import metric, roostd_log, running_id, since, status, table, wait_healthy
+from cluster import memory_mb, metric, roostd_log, running_id, since, status, table, wait_healthy
 from kubefiles import Pki, data_of
-from kubelab import (CA_FILE, TOKEN, USER, API, problems, restart, rss_mb, synced, wait_problem, without_ballast)
+from kubelab import (CA_FILE, TOKEN, USER, API, problems, restart, synced, wait_problem, without_ballast)
 from kubeobjects import node as make_node
 
 from roostlab import netns, wait_until
@@ -499,7 +499,7 @@ def test_a_list_of_nonsense_is_one_clear_error_and_changes_nothing(lab, quick, n
     restart(node1)
     wait_until(lambda: rule.hits and problems(node1), 30, "node1 has seen it", 0.1)
     assert (running_id(node1), since(node1), node1.routes()) == before
-    assert rss_mb(node1, "VmHWM") < LIMIT_MB, "memory stays bounded"
+    assert memory_mb(node1.host_pid("roostd"), "VmHWM") < LIMIT_MB, "memory stays bounded"
     assert all(len(line) < 1000 for line in problems(node1).splitlines())
     assert status(node1)["health"] == "degraded"
 
@@ -532,7 +532,7 @@ def test_an_event_of_nonsense_ends_the_watch_and_changes_nothing(lab, quick, nod
     wait_until(lambda: rule.hits, 20, "node1 has got it")
     wait_told(lab, node1)
     assert (running_id(node1), since(node1), node1.routes()) == before
-    assert rss_mb(node1, "VmHWM") < LIMIT_MB, "memory stays bounded"
+    assert memory_mb(node1.host_pid("roostd"), "VmHWM") < LIMIT_MB, "memory stays bounded"
 
 
 @pytest.mark.parametrize("what", ["no HTTP", "an odd status", "a redirect", "a huge head"])

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "fake_http.h"
 #include "kube/node.h"
 #include "kube/watch.h"
 #include "unit.h"
@@ -24,35 +25,6 @@ time_t time(time_t *out)
 	if (out)
 		*out = now;
 	return now;
-}
-
-/* ---------------------------------------------------------------- in place of kube/http */
-
-struct http_request {
-	struct http_want want;
-	char path[400];
-};
-
-static struct http_request asked; /* the last one, */
-static bool under_way;            /* which nobody has answered */
-
-struct http_request *http_send(struct http *http, const struct kube_credentials *credentials,
-	const struct http_want *want, struct err *err)
-{
-	(void)http;
-	(void)credentials;
-	(void)err;
-	ck_assert(!under_way);
-	asked.want = *want;
-	snprintf(asked.path, sizeof(asked.path), "%s", want->path);
-	under_way = true;
-	return &asked;
-}
-
-void http_cancel(struct http_request *request)
-{
-	(void)request;
-	under_way = false;
 }
 
 /* ---------------------------------------------------------------- the server's part */
