@@ -300,8 +300,15 @@ static bool is_waiting(const struct agent *agent)
 	return agent->kube && !kube.err.code && agent->status.load_error.code == EAGAIN;
 }
 
+static void note_hold(struct agent *agent)
+{
+	agent->status.hold = agent->hold;
+	agent->status.hold.active = agent->hold.active && agent->wanted && agent->wanted->held;
+}
+
 static void turn_ended(struct agent *agent, const struct apply_result *result)
 {
+	note_hold(agent);
 	tell_waiters(agent, result);
 	if (agent->drift)
 		drift_turned(agent->drift, result && result->outcome == APPLY_CONFIRMED);
@@ -1277,8 +1284,7 @@ static void show(struct agent *agent, struct bird_state *bird, struct look *look
 		view.sessions = wanted->sessions;
 		view.n_sessions = wanted->n_sessions;
 		view.config_id = wanted->rendered.id;
-		agent->status.hold = agent->hold;
-		agent->status.hold.active = agent->hold.active && wanted->held;
+		note_hold(agent);
 		look_at_host(wanted->self, &view);
 		look_at_pods(wanted->self, &arena, &view);
 		if (fib_read(&wanted->cluster->pod_cidrs, &arena, &fib, &fib_error) < 0)

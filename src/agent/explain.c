@@ -110,6 +110,7 @@ static bool explain_sessions(struct explanation *e, const struct node *node)
 	const struct view *view = e->view;
 	const struct session_want *down = NULL;
 	const struct bird_session *have;
+	json_t *why;
 
 	if (view->bird->err.code)
 		return step(e, "BIRD", false, "%s", view->bird->err.msg);
@@ -128,9 +129,11 @@ static bool explain_sessions(struct explanation *e, const struct node *node)
 			"this node has no %s session that could bring %s's routes",
 			family_name(family_of(e->addr)), node->name);
 	have = bird_find_session(view->bird, down->name);
-	return step(e, "session", false, "%s is %s%s%s", down->name,
-		have ? have->state : "not in BIRD's configuration", have && *have->info ? ": " : "",
-		have ? have->info : "");
+	why = report_why_down(view, down, have);
+	step(e, "session", false, "%s is %s: %s", down->name, have ? have->state : "not there",
+		json_string_value(why) ? json_string_value(why) : "no reason is known");
+	json_decref(why);
+	return false;
 }
 
 /* Do the others know where it is? */

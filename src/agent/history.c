@@ -222,7 +222,10 @@ static int find_previous(const char *dir, const json_t *list, const char *curren
 			find_kept(dir, entry, target, id))
 			return 0;
 	}
-	return err_set(err, ENOENT, "there is no generation before to go back to; see roostctl history");
+	return err_set(err, ENOENT, "there is no generation before to go back to%s; see roostctl history",
+		strcmp(drain, drain_state_name(DRAIN_OFF)) == 0
+			? ""
+			: " that was drained, as this node is now: roostctl undrain first");
 }
 
 int history_target(const char *dir, unsigned number, const struct history_now *now,

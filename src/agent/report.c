@@ -401,7 +401,7 @@ static bool waits_for_answer(const struct bird_session *have)
 		strcmp(have->state, "Passive") == 0;
 }
 
-static json_t *why_down(const struct view *view, const struct session_want *want,
+json_t *report_why_down(const struct view *view, const struct session_want *want,
 	const struct bird_session *have)
 {
 	bool known; /* without an error BIRD says the state once more */
@@ -532,7 +532,7 @@ json_t *report_peers(const struct view *view)
 				have ? (int)have->refused : 0, "bfd",
 				json_text(have ? have->bfd : NULL), "reason",
 				have && have->up ? notes_on_up(view, want, have)
-						 : why_down(view, want, have),
+						 : report_why_down(view, want, have),
 				"leaving", want->leaving));
 	}
 	return list;
@@ -675,7 +675,7 @@ static void add_sessions_down(const struct view *view, json_t *problems, size_t 
 
 		if (want->leaving || session_is_up(view, i))
 			continue;
-		why = why_down(view, want, have_session(view, i));
+		why = report_why_down(view, want, have_session(view, i));
 		buf_printf(&text, "%s%s%s%s", named++ ? "; " : ": ", want->name,
 			json_is_string(why) ? ", " : "", json_is_string(why) ? json_string_value(why) : "");
 		json_decref(why);

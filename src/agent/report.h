@@ -62,6 +62,11 @@ struct view {
 };
 
 json_t *report_time(time_t when); /* null for 0 */
+
+/* What is known of why a session is down; `have` NULL: BIRD has no such session. */
+json_t *report_why_down(const struct view *view, const struct session_want *want,
+	const struct bird_session *have);
+
 json_t *report_status(const struct view *view);
 json_t *report_nodes(const struct view *view);
 json_t *report_peers(const struct view *view);

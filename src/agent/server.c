@@ -228,9 +228,10 @@ static void show_applied(const struct apply_result *result, void *arg)
 	const struct err *err = result ? &result->err : &status->load_error;
 
 	send_json(applying->request,
-		json_pack("{s:s, s:i, s:o}", "outcome", outcome, "generation",
-			(int)status->confirmed.number, "reason",
-			err->code ? json_string(err->msg) : json_null()));
+		json_pack("{s:s, s:i, s:o, s:o}", "outcome", outcome, "generation",
+			(int)status->confirmed.number, "hold",
+			status->hold.active ? json_integer(status->hold.generation) : json_null(),
+			"reason", err->code ? json_string(err->msg) : json_null()));
 	free(applying);
 }
 
@@ -311,7 +312,7 @@ static void drain(struct server *server, struct evhttp_request *request, bool on
 	*applying = (struct applying){server, request};
 	if (agent_drain(server->agent, on, show_applied, applying, &err) == 0)
 		return;
-	send_line(request, 500, err.msg);
+	send_line(request, err.code == EBUSY ? 409 : 500, err.msg);
 	free(applying);
 }
 

@@ -69,6 +69,8 @@ int client_request(const struct ctl *ctl, const char *method, const char *path, 
 
 	if (perform(ctl, method, path, &body, &status, err) < 0)
 		return -1;
+	if (status == 409) /* no fault of anybody: it says what is to be done first */
+		return err_set(err, EPROTO, "%.*s", (int)strcspn(buf_text(&body), "\n"), buf_text(&body));
 	if (status != 200)
 		return err_set(err, EPROTO, "roostd answers %ld to %s: %.300s", status, path,
 			buf_text(&body));

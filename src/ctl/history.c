@@ -37,6 +37,10 @@ static int post(const struct ctl *ctl, const char *path)
 	rc = is_confirmed(result) || strcmp(text_of(result, "outcome"), "unchanged") == 0 ? 0 : 1;
 	if (ctl->json)
 		json_print(result);
+	else if (rc == 0 && json_is_integer(json_object_get(result, "hold")))
+		printf("%s: generation %lld, which is generation %lld again; roostctl apply ends that\n",
+			text_of(result, "outcome"), number_of(result, "generation"),
+			number_of(result, "hold"));
 	else if (rc == 0)
 		printf("%s: generation %lld\n", text_of(result, "outcome"),
 			number_of(result, "generation"));

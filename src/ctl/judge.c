@@ -67,11 +67,17 @@ static bool speaks(const struct facts *facts, enum family family)
 
 /* ---------------------------------------------------------------- the file */
 
+static const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 static void judge_file(const struct facts *facts, struct finding *f)
 {
 	if (facts->cluster) {
-		seen(f, LEVEL_OK, "%s: cluster %s, %zu nodes, %zu peers", facts->file,
-			facts->cluster->name, facts->cluster->n_nodes, facts->cluster->n_peers);
+		seen(f, LEVEL_OK, "%s: cluster %s, %zu node%s, %zu peer%s", facts->file,
+			facts->cluster->name, facts->cluster->n_nodes, plural(facts->cluster->n_nodes),
+			facts->cluster->n_peers, plural(facts->cluster->n_peers));
 		return;
 	}
 	seen(f, LEVEL_FAIL, "%s", facts->file_error.msg);
@@ -82,9 +88,7 @@ static void judge_file(const struct facts *facts, struct finding *f)
 
 static void judge_node(const struct facts *facts, struct finding *f)
 {
-	if (!facts->cluster) {
-		seen(f, LEVEL_UNKNOWN, "there is no file to look into");
-	} else if (facts->self) {
+	if (facts->self) {
 		seen(f, LEVEL_OK, "this is %s", facts->node_name);
 	} else if (facts->nodes_error.code && facts->cluster->kubernetes.used) {
 		seen(f, LEVEL_UNKNOWN, "%s", facts->nodes_error.msg);
@@ -99,9 +103,7 @@ static void judge_node(const struct facts *facts, struct finding *f)
 
 static void judge_configuration(const struct facts *facts, struct finding *f)
 {
-	if (!facts->self) {
-		seen(f, LEVEL_UNKNOWN, "nothing could be made of the file");
-	} else if (!facts->rendered) {
+	if (!facts->rendered) {
 		seen(f, LEVEL_FAIL, "%s", facts->render_error.msg);
 		advise(f, "install Roost whole: make install, or its package");
 	} else if (facts->render_error.code == ENOSYS) {
@@ -143,10 +145,7 @@ static void judge_secrets(const struct facts *facts, struct finding *f)
 		advise(f, "chgrp roost %s && chmod 0640 %s", file->path, file->path);
 		return;
 	}
-	if (!facts->cluster)
-		seen(f, LEVEL_UNKNOWN, "which there are is not known: there is no file to look into");
-	else
-		seen(f, LEVEL_OK, n ? "%zu, none readable by everybody" : "none needed", n);
+	seen(f, LEVEL_OK, n ? "%zu, none readable by everybody" : "none needed", n);
 }
 
 static void judge_readable(const struct facts *facts, struct finding *f)
@@ -207,10 +206,6 @@ static void judge_bird(const struct facts *facts, struct finding *f)
 	char greeting[80];
 	struct err err;
 
-	if (!facts->bird) {
-		seen(f, LEVEL_UNKNOWN, "nothing says where its control socket is");
-		return;
-	}
 	if (facts->bird->err.code == EACCES) {
 		seen(f, LEVEL_UNKNOWN, "%s", facts->bird->err.msg);
 		advise(f, "root and members of group bird may ask it");
@@ -307,9 +302,7 @@ static void judge_optmem(const struct facts *facts, struct finding *f)
 
 	for (size_t i = 0; i < facts->n_sessions; i++)
 		keys += facts->sessions[i].options.password || facts->sessions[i].options.password_file;
-	if (!facts->self) {
-		seen(f, LEVEL_UNKNOWN, "how many sessions have a password is not known");
-	} else if (!keys || facts->optmem_max == UNKNOWN) {
+	if (!keys || facts->optmem_max == UNKNOWN) {
 		seen(f, keys ? LEVEL_UNKNOWN : LEVEL_OK,
 			keys ? "net.core.optmem_max cannot be read" : "no session has a password");
 	} else if (keys > room) {
@@ -328,10 +321,6 @@ static void judge_address(const struct facts *facts, struct finding *f)
 {
 	char text[ADDR_TEXT_MAX];
 
-	if (!facts->self) {
-		seen(f, LEVEL_UNKNOWN, "which it should have is not known");
-		return;
-	}
 	for (enum family family = 0; family < FAMILIES; family++)
 		if (speaks(facts, family) && !facts->has_address[family]) {
 			seen(f, LEVEL_FAIL, "%s is on no interface: sessions cannot start from it",
@@ -419,9 +408,7 @@ static void judge_rp_filter(const struct facts *facts, struct finding *f)
 
 static void judge_accept_ra(const struct facts *facts, struct finding *f)
 {
-	if (!facts->self) {
-		seen(f, LEVEL_UNKNOWN, "whether this node has an IPv6 address is not known");
-	} else if (!speaks(facts, IPV6) || facts->accept_ra == UNKNOWN) {
+	if (!speaks(facts, IPV6) || facts->accept_ra == UNKNOWN) {
 		seen(f, LEVEL_OK, "no IPv6 address of this node's to lose");
 	} else if (facts->default_by_ra && facts->accept_ra == 1 && facts->forwarding[IPV6] == 1) {
 		seen(f, LEVEL_FAIL, "the IPv6 default route is from router advertisements, and with "
@@ -461,10 +448,6 @@ static void judge_bridge(const struct facts *facts, struct finding *f)
 
 	if (!facts->n_leases) {
 		seen(f, LEVEL_OK, "no pod needs it yet");
-		return;
-	}
-	if (!facts->cluster) {
-		seen(f, LEVEL_UNKNOWN, "whether pods need one is not known: there is no file to look into");
 		return;
 	}
 	if (facts->cluster->cni.mode != CNI_MODE_BRIDGE) {
@@ -741,39 +724,40 @@ static void judge_leases(const struct facts *facts, struct finding *f)
 static const struct check {
 	const char *name;
 	void (*judge)(const struct facts *, struct finding *);
+	enum needs { NOTHING, CLUSTER, NODE } needs; /* the cluster; that this node is in it */
 } checks[] = {
-	{"file", judge_file},
-	{"node", judge_node},
-	{"configuration", judge_configuration},
-	{"templates", judge_templates},
-	{"readable", judge_readable},
-	{"secrets", judge_secrets},
-	{"roostd", judge_roostd},
-	{"BIRD", judge_bird},
-	{"BIRD's start", judge_bird_start},
-	{"open files", judge_open_files},
-	{"sockets", judge_sockets},
-	{"port 179", judge_port},
-	{"passwords", judge_optmem},
-	{"address", judge_address},
-	{"duplicate", judge_duplicate},
-	{"neighbours", judge_neighbours},
-	{"forwarding", judge_forwarding},
-	{"rp_filter", judge_rp_filter},
-	{"accept_ra", judge_accept_ra},
-	{"MTU", judge_mtu},
-	{"routes", judge_routes},
-	{"networkd", judge_networkd},
-	{"firewall", judge_firewall},
-	{"forward policy", judge_forward_policy},
-	{"conntrack", judge_conntrack},
-	{"bridge", judge_bridge},
-	{"plugin", judge_plugin},
-	{"conflist", judge_conflist},
-	{"leases", judge_leases},
-	{"clock", judge_clock},
-	{"disk", judge_disks},
-	{"inotify", judge_inotify},
+	{"file", judge_file, NOTHING},
+	{"node", judge_node, CLUSTER},
+	{"configuration", judge_configuration, NODE},
+	{"templates", judge_templates, NOTHING},
+	{"readable", judge_readable, NOTHING},
+	{"secrets", judge_secrets, CLUSTER},
+	{"roostd", judge_roostd, NOTHING},
+	{"BIRD", judge_bird, CLUSTER},
+	{"BIRD's start", judge_bird_start, NOTHING},
+	{"open files", judge_open_files, NOTHING},
+	{"sockets", judge_sockets, NOTHING},
+	{"port 179", judge_port, NOTHING},
+	{"passwords", judge_optmem, NODE},
+	{"address", judge_address, NODE},
+	{"duplicate", judge_duplicate, NODE},
+	{"neighbours", judge_neighbours, NOTHING},
+	{"forwarding", judge_forwarding, NOTHING},
+	{"rp_filter", judge_rp_filter, NODE},
+	{"accept_ra", judge_accept_ra, NODE},
+	{"MTU", judge_mtu, NODE},
+	{"routes", judge_routes, CLUSTER},
+	{"networkd", judge_networkd, NOTHING},
+	{"firewall", judge_firewall, NOTHING},
+	{"forward policy", judge_forward_policy, NOTHING},
+	{"conntrack", judge_conntrack, NOTHING},
+	{"bridge", judge_bridge, CLUSTER},
+	{"plugin", judge_plugin, NOTHING},
+	{"conflist", judge_conflist, NOTHING},
+	{"leases", judge_leases, NOTHING},
+	{"clock", judge_clock, NOTHING},
+	{"disk", judge_disks, NOTHING},
+	{"inotify", judge_inotify, NOTHING},
 };
 
 struct finding *judge_all(const struct facts *facts, struct arena *arena, size_t *n)
@@ -782,7 +766,12 @@ struct finding *judge_all(const struct facts *facts, struct arena *arena, size_t
 
 	for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
 		findings[i].check = checks[i].name;
-		checks[i].judge(facts, &findings[i]);
+		if (checks[i].needs && !facts->cluster)
+			seen(&findings[i], LEVEL_UNKNOWN, "not looked at: %s cannot be used", facts->file);
+		else if (checks[i].needs == NODE && !facts->self)
+			seen(&findings[i], LEVEL_UNKNOWN, "not looked at: which node this is is not known");
+		else
+			checks[i].judge(facts, &findings[i]);
 	}
 	*n = ARRAY_LEN(checks);
 	return findings;

@@ -17,6 +17,7 @@ import json
 import os
 import random
 import re
+import signal
 import sys
 import time
 
@@ -190,6 +191,7 @@ def main():
     parser.add_argument("--changes", type=int, default=40, help="of the file in each hour")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)      # so that the lab is taken down
     with Lab(f"churn{os.getpid()}", nodes=NODES, tor="bird", pods=1) as lab:
         found = live(lab, options.hours, options.changes, options.seed,
                      lambda line: print(line, flush=True))

@@ -431,7 +431,8 @@ def test_rollback_goes_back_and_stays_there_until_the_file_changes(lab):
         [(now, True, True), (number, False, True)]
 
     done = node.roostctl("rollback")
-    assert (done.returncode, done.stdout) == (0, f"confirmed: generation {now + 1}\n")
+    assert (done.returncode, done.stdout) == (
+        0, f"confirmed: generation {now + 1}, which is generation {number} again; roostctl apply ends that\n")
     assert running_id(node) == first == file_id(node)
 
     def is_held():

@@ -167,7 +167,8 @@ START_TEST(going_back_leads_over_no_drain)
 	confirm(1, A, 0);
 	drain = DRAIN_LEAVING;
 	confirm(2, B, 0);
-	assert_no_target(0, "there is no generation before to go back to; see roostctl history");
+	assert_no_target(0, "there is no generation before to go back to that was drained, as this node is now: "
+			    "roostctl undrain first; see roostctl history");
 	assert_no_target(1, "generation 1 is from when drain was off, and now it is leaving: "
 			    "roostctl undrain first");
 	drain = DRAIN_OFF;
