@@ -50,33 +50,39 @@ char *xstrdup(const char *text)
 	return memcpy(xmalloc(size), text, size);
 }
 
-void *arena_alloc(struct arena *arena, size_t size)
+/* Behind what was taken last; not zeroed. */
+static void *arena_take(struct arena *arena, size_t size, size_t align)
 {
-	const size_t align = _Alignof(max_align_t);
 	struct arena_block *block = arena->blocks;
-	void *p;
+	size_t at = block ? (block->used + align - 1) / align * align : 0;
 
 	if (size > SIZE_MAX / 2)
 		out_of_memory();
-	size = (size + align - 1) / align * align;
-	if (!block || block->size - block->used < size) {
+	if (!block || block->size < at || block->size - at < size) {
 		size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
 
 		block = xmalloc(sizeof(*block) + room);
 		block->size = room;
-		block->used = 0;
 		block->next = arena->blocks;
 		arena->blocks = block;
+		at = 0;
 	}
-	p = (char *)block->data + block->used;
-	block->used += size;
+	block->used = at + size;
 	arena->used += size;
-	return memset(p, 0, size);
+	return (char *)block->data + at;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+	return memset(arena_take(arena, size, _Alignof(max_align_t)), 0, size);
 }
 
 char *arena_strndup(struct arena *arena, const char *text, size_t len)
 {
-	return memcpy(arena_alloc(arena, len + 1), text, len);
+	char *copy = arena_take(arena, len + 1, 1);
+
+	copy[len] = '\0';
+	return memcpy(copy, text, len);
 }
 
 char *arena_strdup(struct arena *arena, const char *text)
@@ -95,7 +101,7 @@ char *arena_printf(struct arena *arena, const char *fmt, ...)
 	va_end(ap);
 	if (len < 0)
 		abort();
-	text = arena_alloc(arena, (size_t)len + 1);
+	text = arena_take(arena, (size_t)len + 1, 1);
 	va_start(ap, fmt);
 	vsnprintf(text, (size_t)len + 1, fmt, ap);
 	va_end(ap);
