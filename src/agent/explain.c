@@ -96,13 +96,13 @@ static bool explain_up(struct explanation *e, const struct session_want *want,
 {
 	const char *plural = have->imported == 1 ? "" : "s";
 
-	if (want->options.bfd)
+	if (want->options->bfd)
 		return step(e, "session", true, "%s is up since %s, with %u route%s", want->name,
 			have->since, have->imported, plural);
 	return step(e, "session", true,
 		"%s is up since %s, with %u route%s; without BFD it would be so for up to %u s after "
 		"the neighbour is gone",
-		want->name, have->since, have->imported, plural, want->options.hold_time);
+		want->name, have->since, have->imported, plural, want->options->hold_time);
 }
 
 static bool explain_sessions(struct explanation *e, const struct node *node)

@@ -414,7 +414,7 @@ json_t *report_why_down(const struct view *view, const struct session_want *want
 	known = have->info[0] && strcmp(have->info, have->state) != 0;
 	/* The kernel drops packets with a wrong TCP-MD5 signature, and tells nobody:
 	 * neither side hears the other. */
-	if (waits_for_answer(have) && want->options.password)
+	if (waits_for_answer(have) && want->options->password)
 		return json_sprintf("%s; no answer, as if the password was another one there",
 			known ? have->info : have->state);
 	if (waits_for_answer(have) && !known)
@@ -454,7 +454,7 @@ static void add_note(struct buf *notes, const char *fmt, ...)
 
 static bool is_limited(const struct session_want *want, const struct bird_session *have)
 {
-	return have && have->up && have->limit_reached && !want->options.import_limit.only_warn;
+	return have && have->up && have->limit_reached && !want->options->import_limit.only_warn;
 }
 
 /* How many podCIDRs a router speaks of, of which a node's own word counts for more.
@@ -688,7 +688,7 @@ static void add_sessions_down(const struct view *view, json_t *problems, size_t 
  * missing, and nothing else tells.  A session that came up just now has a moment. */
 static bool lacks_bfd(const struct session_want *want, const struct bird_session *have)
 {
-	return want->options.bfd && have && have->up && *have->bfd && strcmp(have->bfd, "Up") != 0;
+	return want->options->bfd && have && have->up && *have->bfd && strcmp(have->bfd, "Up") != 0;
 }
 
 static void bird_problems(const struct view *view, json_t *problems)

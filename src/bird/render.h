@@ -54,7 +54,7 @@ struct session_want {
 	enum family family;
 	struct addr local, neighbor;
 	uint32_t neighbor_as;
-	struct session options;
+	const struct session *options; /* of the cluster, or of the peer */
 	unsigned max_routes; /* podCIDRs it may bring; UINT_MAX: who knows */
 	unsigned n_own;      /* podCIDRs of our own that it is told */
 };

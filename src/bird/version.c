@@ -11,7 +11,7 @@ static const struct bird_version oldest = {2, 0, 12};
 
 static bool has_send_hold_time(const struct session_want *session)
 {
-	return session->options.send_hold_time != 0;
+	return session->options->send_hold_time != 0;
 }
 
 /* What came after the oldest one, by the key in roost.yaml. */

@@ -351,8 +351,8 @@ static void look_at_files(struct facts *facts)
 	add_file(facts, facts->file_error.code == ENOENT ? NULL : user, facts->file,
 		facts->cluster && cluster_has_inline_passwords(facts->cluster));
 	for (size_t i = 0; i < facts->n_sessions; i++)
-		if (facts->sessions[i].options.password_file)
-			add_file(facts, user, facts->sessions[i].options.password_file, true);
+		if (facts->sessions[i].options->password_file)
+			add_file(facts, user, facts->sessions[i].options->password_file, true);
 	if (facts->cluster && facts->cluster->kubernetes.kubeconfig)
 		add_file(facts, user, facts->cluster->kubernetes.kubeconfig, true);
 	snprintf(pattern, sizeof(pattern), "%s/bird.d/*.conf", source_etc_dir());

@@ -301,7 +301,7 @@ static void judge_optmem(const struct facts *facts, struct finding *f)
 	long keys = 0, room = facts->optmem_max / MD5_KEY_BYTES;
 
 	for (size_t i = 0; i < facts->n_sessions; i++)
-		keys += facts->sessions[i].options.password || facts->sessions[i].options.password_file;
+		keys += facts->sessions[i].options->password || facts->sessions[i].options->password_file;
 	if (!keys || facts->optmem_max == UNKNOWN) {
 		seen(f, keys ? LEVEL_UNKNOWN : LEVEL_OK,
 			keys ? "net.core.optmem_max cannot be read" : "no session has a password");

@@ -64,6 +64,7 @@ struct turn {
 	struct fake_bird fake;
 	struct arena arena;
 	struct rendered rendered;
+	struct session options;
 	struct session_want session;
 	struct prefixes own;
 	struct apply_want want;
@@ -92,6 +93,7 @@ static void set_up(struct turn *turn, const struct act *script)
 	fileset_add(&turn->rendered.files, &turn->arena, "bird.d/10-mine.conf", "", 0);
 	strcpy(turn->rendered.id, ID);
 	strcpy(turn->session.name, "node2:v4");
+	turn->session.options = &turn->options;
 	turn->want = (struct apply_want){.socket = turn->fake.path, .dir = turn->fake.dir,
 		.confirm_timeout = 20, .rendered = &turn->rendered, .sessions = &turn->session,
 		.n_sessions = 1, .own = &turn->own};
@@ -419,7 +421,7 @@ static void assert_too_old(const char *greeting, unsigned send_hold_time, const 
 	struct turn turn;
 
 	set_up(&turn, SCRIPT(TAKE, {ACT_SAY, greeting}));
-	turn.session.options.send_hold_time = send_hold_time;
+	turn.options.send_hold_time = send_hold_time;
 	run(&turn);
 	ck_assert_str_eq(apply_outcome_name(turn.result.outcome), "refused");
 	ck_assert_str_eq(turn.result.err.msg, msg);
@@ -452,7 +454,7 @@ START_TEST(option_is_taken_by_a_bird_that_has_it)
 	set_up(&turn, SCRIPT(TAKE, SAY("0001 BIRD 2.15.1+branch.5d2d ready.\n"), STATUS(IDLE),
 		RUNS(OTHER_ID), SESSIONS(UP), CHECK(GOOD), TRIAL(DONE), STATUS(PENDING),
 		SESSIONS(UP), CONFIRM));
-	turn.session.options.send_hold_time = 600;
+	turn.options.send_hold_time = 600;
 	run(&turn);
 	ck_assert_msg(turn.result.outcome == APPLY_CONFIRMED, "%s", turn.result.err.msg);
 	tear_down(&turn);

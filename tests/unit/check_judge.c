@@ -198,9 +198,9 @@ static void small_optmem(struct facts *f)
 }
 static void small_optmem_for_a_password_in_the_file(struct facts *f)
 {
-	static struct session_want session;
+	static const struct session options = {.password = "secret"};
+	static struct session_want session = {.options = &options};
 
-	session.options.password = "secret";
 	f->sessions = &session;
 	f->n_sessions = 1;
 	f->optmem_max = 100;

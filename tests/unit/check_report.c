@@ -270,11 +270,14 @@ START_TEST(session_that_bfd_never_saw_is_a_problem)
 {
 	struct scene *scene = healthy();
 	struct session_want copy[3];
+	struct session options;
 
 	session(scene, "tor:peer")->bfd = "Down";
 	assert_problem(scene, NULL); /* nobody asked for BFD */
 	memcpy(copy, scene->view.sessions, sizeof(copy));
-	copy[2].options.bfd = true;
+	options = *copy[2].options;
+	options.bfd = true;
+	copy[2].options = &options;
 	scene->view.sessions = copy;
 	assert_problem(scene, "tor:peer: BGP is up, and BFD is Down: UDP port 3784 does not get through, "
 		"or the neighbour does no BFD");
@@ -665,6 +668,16 @@ static struct session_want *wanted(struct scene *scene)
 	return &copy[2];
 }
 
+/* That may be changed. */
+static struct session *own_options(struct session_want *want, struct arena *arena)
+{
+	struct session *own = arena_alloc(arena, sizeof(*own));
+
+	*own = *want->options;
+	want->options = own;
+	return own;
+}
+
 static void assert_reason(const struct scene *scene, const char *reason)
 {
 	json_t *peers = report_peers(&scene->view);
@@ -704,7 +717,7 @@ START_TEST(silence_may_be_a_wrong_password)
 	struct scene *scene = healthy();
 	struct bird_session *tor = session(scene, "tor:peer");
 
-	wanted(scene)->options.password = "x";
+	own_options(wanted(scene), &scene->arena)->password = "x";
 	assert_reason(scene, NULL);
 	tor->up = false;
 	tor->state = "Connect";
@@ -723,7 +736,7 @@ START_TEST(reached_import_limit_is_told_of_a_session_that_is_up)
 	session(scene, "tor:peer")->limit_reached = 100;
 	assert_reason(scene, "import limit of 100 routes reached: no more are taken");
 	assert_problem(scene, "tor:peer: import limit of 100 routes reached: no more are taken");
-	wanted(scene)->options.import_limit.only_warn = true;
+	own_options(wanted(scene), &scene->arena)->import_limit.only_warn = true;
 	assert_reason(scene, "import limit of 100 routes reached");
 	assert_problem(scene, NULL);
 	session(scene, "tor:peer")->refused = 3;

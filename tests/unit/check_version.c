@@ -42,9 +42,10 @@ END_TEST
 static void assert_check(struct bird_version have, unsigned send_hold_time, const char *msg)
 {
 	const struct peer tor = {.name = "tor"};
+	const struct session plain = {0}, held = {.send_hold_time = send_hold_time};
 	const struct session_want sessions[] = {
-		{.name = "node2:v4"},
-		{.name = "tor:peer", .peer = &tor, .options = {.send_hold_time = send_hold_time}},
+		{.name = "node2:v4", .options = &plain},
+		{.name = "tor:peer", .peer = &tor, .options = &held},
 	};
 	struct err err = {0};
 	int rc = version_check(&have, sessions, ARRAY_LEN(sessions), &err);
